@@ -1,0 +1,40 @@
+"""`ravn` compresses a trained network into one small file, to the byte.
+
+    task = ravn.Task(model, train, validation)                  the question
+    budget = ravn.Budget(bits_per_weight=2.0)                   the limit
+    compressed = ravn.compress(task, budget, PPOAllocator())    cluster, decide, fine-tune, pack, measure
+    ravn.save(compressed, "model.ravn")                         the file
+    model = ravn.load("model.ravn", model)                      the network again
+
+Method: RAVN, vector quantization (Eq. 1 and 2) with bit-widths decided by reinforcement learning (Eq. 3 and 4) under
+the fidelity loss (Eq. 5 to 7) and a hard budget of bytes.
+"""
+
+from ravn.artifact import Artifact, read
+from ravn.errors import ArtifactError, BudgetError, InputError, MissingPackageError, RavnError
+from ravn.pipeline import Compressed, compress, load, save
+from ravn.plan import Budget, Plan
+from ravn.result import Result
+from ravn.settings import Settings
+from ravn.task import Task
+from ravn.version import __version__
+
+__all__ = [
+    "Artifact",
+    "ArtifactError",
+    "Budget",
+    "BudgetError",
+    "Compressed",
+    "InputError",
+    "MissingPackageError",
+    "Plan",
+    "RavnError",
+    "Result",
+    "Settings",
+    "Task",
+    "__version__",
+    "compress",
+    "load",
+    "read",
+    "save",
+]

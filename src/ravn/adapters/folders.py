@@ -1,0 +1,53 @@
+"""Pictures in folders, a folder per class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ravn.adapters.pictures import Examples
+from ravn.adapters.splits import TEST, TRAIN
+from ravn.errors import InputError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
+
+
+def read_folders(folder: Path, source: str) -> tuple[dict[str, Examples], list[str]]:
+    """Read labelled pictures from `folder/SPLIT/CLASS/*`, or from `folder/CLASS/*` without splits.
+
+    Args:
+        folder: where the pictures lie.
+        source: how the user called the data.
+
+    Returns:
+        Examples by split, and the names of the classes, sorted.
+
+    Raises:
+        InputError: there are no folders of classes, or no pictures in them, or splits have different classes.
+    """
+    inner = {path.name.lower(): path for path in _folders(folder)}
+    splits = {name: path for name, path in inner.items() if name in (*TRAIN, *TEST)} or {TRAIN[0]: folder}
+    classes = {name: [path.name for path in _folders(path)] for name, path in splits.items()}
+    first = next(iter(classes.values()))
+    if not first:
+        raise InputError(f"--data {source} is unlabelled: {folder} holds no folder per class")
+    for name, found in classes.items():
+        if found != first:
+            odd = min(set(found) ^ set(first))
+            raise InputError(f"--data {source}: the class {odd!r} is not in every split; {name} differs")
+    read = {name: _examples(path, first) for name, path in splits.items()}
+    if not any(examples.labels for examples in read.values()):
+        raise InputError(f"--data {source} is empty: {folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return read, first
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _examples(folder: Path, classes: Sequence[str]) -> Examples:
+    files: list[Path] = []
+    labels: list[int] = []
+    for number, name in enumerate(classes):
+        found = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        files += found
+        labels += [number] * len(found)
+    return Examples(files, labels)

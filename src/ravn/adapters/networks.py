@@ -1,0 +1,97 @@
+"""A name becomes a network."""
+
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ravn.adapters.cifar_resnet import CifarResNet
+from ravn.adapters.hf_networks import build_hf, hf_preprocessing
+from ravn.adapters.timm_networks import build_timm, timm_preprocessing
+from ravn.errors import InputError
+
+CIFAR_DEPTHS = (20, 32, 44, 56, 110)
+MAX_CLASSES = 1 << 17
+_FORMS = "cifar:resnet20|32|44|56|110, timm:NAME, hf:NAME or python:package.module:factory"
+_REBUILDABLE = re.compile(r"(cifar|digits|timm):[\w.-]+")
+
+
+def build_model(name: str, classes: int | None = None, *, pretrained: bool = False) -> nn.Module:
+    """Build a network from its name.
+
+    Args:
+        name: "cifar:resnet20", "digits:resnet8", "timm:NAME", "hf:NAME" or "python:package.module:factory", the
+            factory being called without arguments.
+        classes: outputs; None for the network's own number, or 10.
+        pretrained: fetch weights where the family has some to fetch.
+
+    Raises:
+        InputError: no network has this name.
+        MissingPackageError: the family's package is not installed.
+    """
+    family, _, rest = name.partition(":")
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "cifar": lambda: CifarResNet(_depth(name, rest, CIFAR_DEPTHS), classes or 10),
+        "digits": lambda: CifarResNet(_depth(name, rest, (8,)), classes or 10, channels=1),
+        "timm": lambda: build_timm(rest, None if pretrained else classes, pretrained=pretrained),
+        "hf": lambda: build_hf(rest),
+        "python": lambda: _from_factory(name, rest),
+    }
+    if family not in builders or not rest:
+        raise InputError(f"there is no network {name!r}; give {_FORMS}")
+    return builders[family]()
+
+
+def rebuild_model(name: str, classes: object) -> nn.Module:
+    """Build the network that a file names; a file may only name what costs no download and runs no foreign code.
+
+    Args:
+        name: the file's name for it.
+        classes: the file's number of outputs, whatever it is.
+
+    Raises:
+        InputError: the name is of another kind; the module must be passed.
+    """
+    if not _REBUILDABLE.fullmatch(name):
+        raise InputError(
+            f"the file's network {name or 'without a name'!r} can't be rebuilt from the file; pass the module"
+        )
+    if classes is not None and (type(classes) is not int or not 0 < classes <= MAX_CLASSES):
+        raise InputError(f"the file speaks of {classes!r} classes, which is no number of outputs")
+    return build_model(name, classes)
+
+
+def own_preprocessing(name: str, model: nn.Module) -> dict[str, Any]:
+    """Mean, standard deviation and size that a network brings with it; empty for families that bring none."""
+    family, _, rest = name.partition(":")
+    if family == "timm":
+        return timm_preprocessing(model)
+    return hf_preprocessing(rest) if family == "hf" else {}
+
+
+def _depth(name: str, rest: str, depths: tuple[int, ...]) -> int:
+    found = re.fullmatch(r"resnet(\d{1,3})", rest)
+    if not found or int(found[1]) not in depths:
+        family = name.partition(":")[0]
+        known = ", ".join(f"{family}:resnet{depth}" for depth in depths)
+        raise InputError(f"there is no network {name!r}; of this family there are {known}")
+    return int(found[1])
+
+
+def _from_factory(name: str, rest: str) -> nn.Module:
+    module, _, factory = rest.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        made = getattr(importlib.import_module(module), factory)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise InputError(f"{name!r} can't be called: {error}; give python:package.module:factory") from error
+    finally:
+        sys.path.remove(here)
+    if not isinstance(made, nn.Module):
+        raise InputError(f"{name!r} made a {type(made).__name__}, not a torch.nn.Module")
+    return made

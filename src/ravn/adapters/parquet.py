@@ -1,0 +1,70 @@
+"""The one door to pyarrow: folders of parquet files as the Hugging Face hub lays them out."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ravn.adapters.pictures import Examples
+from ravn.adapters.splits import TEST, TRAIN
+from ravn.errors import InputError, MissingPackageError
+
+LABELS = ("label", "fine_label", "labels")
+"""Customary names of the label column, best first."""
+
+
+def read_parquet(folder: Path, source: str) -> tuple[dict[str, Examples], list[str]]:
+    """Read labelled pictures.
+
+    Args:
+        folder: holds files such as `data/train-00000-of-00001.parquet`, at any depth.
+        source: how the user called the data.
+
+    Returns:
+        Examples by split, and the names of the classes.
+
+    Raises:
+        InputError: there are no parquet files, or they hold no pictures with labels.
+        MissingPackageError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingPackageError("pyarrow", "images") from error
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.parquet")):
+        files.setdefault(re.split(r"[-_.]", path.name)[0].lower(), []).append(path)
+    files = {split: paths for split, paths in files.items() if split in (*TRAIN, *TEST)}
+    if not files:
+        raise InputError(f"--data {source}: {folder} holds no parquet files of a split, such as train-*.parquet")
+    splits, classes = {}, []
+    for split, paths in files.items():
+        try:
+            tables = [pq.read_table(path) for path in paths]
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            raise InputError(f"--data {source}: a parquet file in {folder} can't be read ({error})") from error
+        image, label = _columns(tables[0].schema, source)
+        encoded = [picture["bytes"] for table in tables for picture in table[image].to_pylist()]
+        labels = [-1 if n is None else int(n) for table in tables for n in table[label].to_pylist()]
+        splits[split] = Examples(encoded, labels)
+        classes = _class_names(tables[0].schema, label, labels)
+    return splits, classes
+
+
+def _columns(schema: Any, source: str) -> tuple[str, str]:  # noqa: ANN401 - pyarrow has no types
+    images = [field.name for field in schema if str(field.type).startswith("struct<bytes")]
+    labels = [name for name in LABELS if name in schema.names]
+    if not images or not labels:
+        raise InputError(
+            f"--data {source} is unlabelled or holds no pictures: its columns are {', '.join(schema.names)};"
+            f" a picture and one of {', '.join(LABELS)} are needed"
+        )
+    return images[0], labels[0]
+
+
+def _class_names(schema: Any, label: str, labels: Sequence[int]) -> list[str]:  # noqa: ANN401 - pyarrow has no types
+    notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    names = notes.get("info", {}).get("features", {}).get(label, {}).get("names")
+    return list(names) if names else [str(number) for number in range(max(labels) + 1)]

@@ -1,0 +1,67 @@
+"""Names become the question: a network with its weights, and its images."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ravn.adapters.data import ImageData, open_data
+from ravn.adapters.networks import build_model, own_preprocessing
+from ravn.adapters.weights import fill_weights, load_weights
+from ravn.batches import fetch
+from ravn.errors import InputError
+from ravn.task import Task
+
+
+def make_task(
+    model: str, data: str, *, weights: Path | None = None, normalize: str | None = None, seed: int = 0
+) -> Task:
+    """Build a network, fill in its weights, and find its images.
+
+    Args:
+        model: name of the network; see `build_model`.
+        data: name of the data; see `open_data`.
+        weights: file of float weights; without one the network's own pretrained weights are used, where it has some.
+        normalize: how images become inputs; see `load_data`.
+        seed: of the initial weights, where nothing fills them.
+
+    Raises:
+        InputError: a name is unknown, weights don't fit the network, or its outputs don't match the classes.
+        MissingPackageError: an optional package is not installed.
+    """
+    opened = open_data(data)
+    read = None if weights is None else load_weights(weights)
+    torch.manual_seed(seed)
+    network = build_model(model, len(opened.classes), pretrained=read is None)
+    if read is not None:
+        fill_weights(network, read, str(weights))
+    images = opened.prepare(normalize, own_preprocessing(model, network))
+    network.eval()
+    _check_classes(network, images, model, data)
+    return Task(
+        model=network,
+        train=images.train,
+        validation=images.validation,
+        test=images.test,
+        transform=images.transform,
+        augment=images.augment,
+        model_name=model,
+        data_name=data.partition(":")[0] if not data.startswith(("hf:", "imagefolder:")) else data,
+        preprocessing=images.preprocessing,
+        classes=images.classes,
+    )
+
+
+def _check_classes(network: nn.Module, images: ImageData, model: str, data: str) -> None:
+    stored, _ = fetch(images.test, [0])
+    try:
+        with torch.no_grad():
+            logits = network(images.transform(stored))
+    except RuntimeError as error:
+        shape = "x".join(map(str, stored.shape[1:]))
+        raise InputError(f"{model} can't take the {shape} images of {data}: {str(error).splitlines()[0]}") from error
+    if logits.dim() != 2 or logits.shape[1] != len(images.classes):
+        raise InputError(
+            f"{model} gives outputs of shape {tuple(logits.shape[1:])} and {data} has {len(images.classes)} classes;"
+            " they must match"
+        )

@@ -1,0 +1,82 @@
+"""Float weights from a file, checked name by name against the network."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from ravn.errors import InputError
+
+NESTS = ("state_dict", "model_state_dict", "model", "net")
+"""Keys under which training scripts customarily nest a state dict."""
+_PARALLEL = "module."
+_COUNTER = "num_batches_tracked"
+_NAMED = 3
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict: safetensors, or a checkpoint of plain tensors; nothing in it is executed.
+
+    A nested state dict and the prefix "module." of data-parallel training are understood.
+
+    Raises:
+        InputError: there is no such file, or it holds no state dict.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no weights file {str(path)!r}; give a .safetensors, .pt or .pth file")
+    try:
+        read: Any = load_file(path) if path.suffix == ".safetensors" else _checkpoint(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a safetensors file ({error})") from error
+    for key in NESTS:
+        if isinstance(read, Mapping) and isinstance(read.get(key), Mapping):
+            read = read[key]
+    tensors = {k: v for k, v in read.items() if isinstance(v, Tensor)} if isinstance(read, Mapping) else {}
+    if not tensors:
+        raise InputError(f"{path} holds no state dict of tensors")
+    if all(name.startswith(_PARALLEL) for name in tensors):
+        return {name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _checkpoint(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a foreign file makes the unpickler raise whatever it likes
+        raise InputError(
+            f"{path} is not a checkpoint of plain tensors, and nothing else is opened for safety;"
+            " save it with torch.save(model.state_dict(), ...)"
+        ) from error
+
+
+def fill_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Copy a state dict into a network; counters of batch norms may be missing.
+
+    Raises:
+        InputError: names or shapes differ; the first few are named, and nothing has been copied.
+    """
+    own = model.state_dict()
+    missing = [name for name in own if name not in weights and not name.endswith(_COUNTER)]
+    surplus = [name for name in weights if name not in own]
+    if missing or surplus:
+        found = [f"{title} {', '.join(n[:_NAMED])}" for title, n in (("lacks", missing), ("adds", surplus)) if n]
+        raise InputError(f"{source} doesn't fit the network: it {' and '.join(found)}")
+    for name, tensor in weights.items():
+        if tensor.shape != own[name].shape:
+            raise InputError(
+                f"{source} doesn't fit the network: {name} has shape {tuple(tensor.shape)} there"
+                f" and {tuple(own[name].shape)} in the network"
+            )
+    model.load_state_dict(dict(weights), strict=False)
+
+
+def weights_bytes(model: nn.Module) -> bytes:
+    """The network's state dict as the bytes of a safetensors file that `load_weights` reads."""
+    return bytes(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))

@@ -1,0 +1,97 @@
+"""Exact multiple-choice knapsack on additive losses: the strongest plan that ignores interactions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ravn.allocators.ledger import Ledger
+from ravn.allocators.problem import Allocation, Problem, Selection
+from ravn.allocators.selections import Floats, Ints, Table, filled, sizes, smallest
+from ravn.allocators.sensitivity import measure
+from ravn.errors import BudgetError
+
+_EXACT_CELLS = 1 << 18
+_COARSE_CELLS = 1 << 16
+
+
+def solve(values: Sequence[Sequence[float]], sizes: Sequence[Sequence[int]], capacity: int) -> Selection:
+    """Minimise sum_i values[i][s_i] subject to sum_i sizes[i][s_i] <= capacity.
+
+    A dynamic programme over bytes: exact up to 2^18 bytes of slack above the smallest choices.
+    Beyond that, sizes are rounded up to a multiple that leaves 2^16 states, so the capacity still
+    holds, and the bytes that rounding wasted are spent afterwards.
+
+    Args:
+        values: loss that each choice adds, one row per unit.
+        sizes: bytes of each choice, one row per unit.
+        capacity: bytes that may be spent.
+
+    Returns:
+        One choice per unit.
+
+    Raises:
+        BudgetError: the smallest choices exceed the capacity.
+    """
+    floor = [min(row) for row in sizes]
+    slack = capacity - sum(floor)
+    if slack < 0:
+        raise BudgetError(
+            f"a capacity of {capacity} bytes can't be met; the smallest choices take {sum(floor)} bytes",
+            sum(floor),
+        )
+    grain = 1 if slack <= _EXACT_CELLS else -(-slack // _COARSE_CELLS)
+    extras = [-(-(np.array(row) - low) // grain) for row, low in zip(sizes, floor, strict=True)]
+    selection = _programme([np.array(row, dtype=np.float64) for row in values], extras, slack // grain)
+    return selection if grain == 1 else filled(Table.of(values, sizes), selection, capacity)
+
+
+def _programme(values: list[Floats], extras: list[Ints], cells: int) -> Selection:
+    best = np.zeros(cells + 1)
+    choices = []
+    for value, extra in zip(values, extras, strict=True):
+        better, choice = np.full(cells + 1, np.inf), np.zeros(cells + 1, dtype=np.int16)
+        for k in np.flatnonzero(extra <= cells):
+            total = best[: cells + 1 - extra[k]] + value[k]
+            wins = total < better[extra[k] :]
+            better[extra[k] :][wins], choice[extra[k] :][wins] = total[wins], k
+        best = better
+        choices.append(choice)
+    return _backtracked(choices, extras, cells)
+
+
+def _backtracked(choices: list[np.ndarray[tuple[int], np.dtype[np.int16]]], extras: list[Ints], left: int) -> Selection:
+    selection = []
+    for choice, extra in zip(reversed(choices), reversed(extras), strict=True):
+        selection.append(int(choice[left]))
+        left -= int(extra[selection[-1]])
+    return tuple(reversed(selection))
+
+
+@dataclass(frozen=True)
+class KnapsackAllocator:
+    """The exact optimum of the measured, additive losses.
+
+    Args:
+        seed: unused; the method draws nothing.
+    """
+
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name under which the command line knows it."""
+        return "knapsack"
+
+    def allocate(self, problem: Problem) -> Allocation:
+        """Return the optimal selection under additive losses.
+
+        Raises:
+            BudgetError: even the smallest choices exceed the capacity.
+        """
+        smallest(problem)
+        ledger = Ledger(problem)
+        selection = solve(measure(ledger), sizes(problem), problem.capacity_bytes)
+        if ledger.affords(selection):
+            ledger.loss(selection)
+        return ledger.allocation(selection)

@@ -1,0 +1,118 @@
+"""What the search has paid for: true evaluations, remembered, counted and kept in a log."""
+
+import hashlib
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from ravn.allocators.problem import FLOAT, Allocation, Problem, Selection
+from ravn.errors import InputError
+
+
+class Ledger:
+    """The only caller of `Problem.loss` inside an allocator: no plan is paid for twice, none beyond the limit.
+
+    Args:
+        problem: what is being solved.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.known: dict[Selection, float] = {}
+        self.curve: list[tuple[int, float]] = []
+        self.best: Selection | None = None
+
+    @property
+    def left(self) -> int:
+        """Evaluations that may still be paid for."""
+        return self.problem.evaluations - len(self.known)
+
+    def affords(self, selection: Selection) -> bool:
+        """Whether the loss of a selection is known or can still be paid for."""
+        return selection in self.known or self.left > 0
+
+    def loss(self, selection: Selection) -> float:
+        """True loss of a selection; infinite where the network's outputs are not finite.
+
+        Raises:
+            InputError: the selection is new and all evaluations are spent.
+        """
+        if selection in self.known:
+            return self.known[selection]
+        if self.left <= 0:
+            raise InputError(f"all {self.problem.evaluations} evaluations of the search are spent; allow more")
+        loss = float(self.problem.loss(selection))
+        self.known[selection] = loss if math.isfinite(loss) else math.inf
+        self._note(selection)
+        return self.known[selection]
+
+    def feasible(self) -> dict[Selection, float]:
+        """Losses of the paid plans: complete selections within the capacity."""
+        return {s: loss for s, loss in self.known.items() if self._is_plan(s)}
+
+    def allocation(self, selection: Selection) -> Allocation:
+        """What the allocator returns when it has decided for a selection."""
+        return Allocation(selection, len(self.known), tuple(self.curve))
+
+    def _is_plan(self, selection: Selection) -> bool:
+        return FLOAT not in selection and self.problem.fits(selection)
+
+    def _note(self, selection: Selection) -> None:
+        loss = self.known[selection]
+        if self._is_plan(selection) and (self.best is None or loss < self.known[self.best]):
+            self.best = selection
+            self.curve.append((len(self.known), loss))
+
+
+def logged(problem: Problem, path: Path, *, key: str = "") -> Problem:
+    """The same problem with a memory on disk: a loss found in the log needs no forward pass.
+
+    Allocators are deterministic, so a search that was killed and is started again replays its log
+    and ends with the plan of an undisturbed run. Searches with other capacities or allocators may
+    share a log.
+
+    Args:
+        problem: what is to be solved.
+        path: JSON lines; made if missing; a half-written last line is dropped.
+        key: whatever else the losses depend on, such as the seed of the calibration images.
+
+    Raises:
+        InputError: the log belongs to other units or another key, or a line in its middle is
+            broken.
+    """
+    owner = hashlib.sha256(f"{key}|{problem.units!r}".encode()).hexdigest()[:16]
+    known = _read(path, owner)
+
+    def loss(selection: Selection) -> float:
+        """The loss from the log, or the true one, logged at once."""
+        if selection not in known:
+            known[selection] = float(problem.loss(selection))
+            _append(path, {"selection": selection, "loss": known[selection]})
+        return known[selection]
+
+    return replace(problem, loss=loss)
+
+
+def _read(path: Path, owner: str) -> dict[Selection, float]:
+    text = path.read_bytes() if path.exists() else b""
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    if not whole:
+        _append(path, {"problem": owner})
+        return {}
+    try:
+        header, *lines = [json.loads(line) for line in whole.splitlines()]
+        known = {tuple(map(int, line["selection"])): float(line["loss"]) for line in lines}
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is not a search log that ravn wrote; remove it") from error
+    if header != {"problem": owner}:
+        raise InputError(f"{path} is the log of another search; remove it or choose another folder")
+    return known
+
+
+def _append(path: Path, line: dict[str, object]) -> None:
+    with path.open("ab") as file:
+        file.write(json.dumps(line).encode() + b"\n")

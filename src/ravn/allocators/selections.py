@@ -1,0 +1,113 @@
+"""Selections as rows of a table: bytes, predicted losses, and moves that respect the capacity."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ravn.allocators.problem import Problem, Selection
+from ravn.errors import BudgetError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_NEVER = np.iinfo(np.int64).max // 4
+
+
+@dataclass(frozen=True)
+class Table:
+    """Additive loss and size of every choice of every unit, padded to a rectangle.
+
+    Args:
+        values: loss that a choice adds, shape (units, choices); infinite where a unit has fewer
+            choices.
+        sizes: bytes of a choice, shape (units, choices); unaffordable where a unit has fewer
+            choices.
+    """
+
+    values: Floats
+    sizes: Ints
+
+    @classmethod
+    def of(cls, values: Sequence[Sequence[float]], sizes: Sequence[Sequence[int]]) -> "Table":
+        """Pad ragged rows, one per unit, to a rectangle."""
+        shape = (len(sizes), max((len(row) for row in sizes), default=0))
+        table = cls(np.full(shape, np.inf), np.full(shape, _NEVER))
+        for unit, (value, size) in enumerate(zip(values, sizes, strict=True)):
+            table.values[unit, : len(value)] = value
+            table.sizes[unit, : len(size)] = size
+        return table
+
+    def size_bytes(self, selection: Selection) -> int:
+        """Bytes that a selection takes."""
+        return int(self.sizes[np.arange(len(selection)), selection].sum())
+
+    def value(self, selection: Selection) -> float:
+        """Additive loss of a selection."""
+        return float(self.values[np.arange(len(selection)), selection].sum())
+
+
+def table_of(problem: Problem, values: Sequence[Sequence[float]]) -> Table:
+    """The table of a problem under additive losses, one row per unit."""
+    return Table.of(values, sizes(problem))
+
+
+def sizes(problem: Problem) -> list[list[int]]:
+    """Bytes of every choice of every unit."""
+    return [[c.size_bytes for c in u.choices] for u in problem.units]
+
+
+def distortions(problem: Problem) -> list[list[float]]:
+    """Distortion of every choice of every unit: additive losses that cost no evaluation."""
+    return [[c.distortion for c in u.choices] for u in problem.units]
+
+
+def smallest(problem: Problem) -> Selection:
+    """The selection of the smallest choices.
+
+    Raises:
+        BudgetError: it exceeds the capacity.
+    """
+    selection = (0,) * len(problem.units)
+    size = problem.size_bytes(selection)
+    if size > problem.capacity_bytes:
+        raise BudgetError(
+            f"a capacity of {problem.capacity_bytes} bytes can't be met; "
+            f"the smallest choices of the {len(selection)} units take {size} bytes",
+            size,
+        )
+    return selection
+
+
+def filled(table: Table, selection: Selection, capacity: int) -> Selection:
+    """Spend the bytes that are left, each time on the largest fall of the additive loss per byte.
+
+    Args:
+        table: additive losses and sizes.
+        selection: a selection within the capacity.
+        capacity: bytes that may be spent in all.
+
+    Returns:
+        A selection within the capacity, no unit below its choice in `selection`.
+    """
+    return tuple(all_filled(table, np.array([selection], dtype=np.int64), capacity)[0].tolist())
+
+
+def all_filled(table: Table, chosen: Ints, capacity: int) -> Ints:
+    """Do what `filled` does to many selections, shape (plans, units), at once."""
+    chosen, rows = chosen.copy(), np.arange(chosen.shape[1])
+    left = capacity - table.sizes[rows, chosen].sum(1)
+    active = np.flatnonzero(left > 0)
+    while len(active):
+        now = chosen[active]
+        extra = table.sizes - table.sizes[rows, now][:, :, None]
+        fall = table.values[rows, now][:, :, None] - table.values
+        good = (extra > 0) & (extra <= left[active, None, None]) & (fall > 0)
+        rate = np.divide(fall, extra, out=np.full(fall.shape, -np.inf), where=good).reshape(len(active), -1)
+        best = rate.argmax(1)
+        grows = rate[np.arange(len(active)), best] > -np.inf
+        active, (unit, choice) = active[grows], np.divmod(best[grows], table.sizes.shape[1])
+        left[active] -= table.sizes[unit, choice] - table.sizes[unit, chosen[active, unit]]
+        chosen[active, unit] = choice
+    return chosen

@@ -1,0 +1,72 @@
+"""Images of a data set as batches of network inputs, in an order that a seed decides."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import Dataset, TensorDataset, default_collate
+
+from ravn.task import Task
+
+
+def fetch(dataset: Dataset[Any], indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Items of a map-style data set as one batch: stored inputs and labels."""
+    if isinstance(dataset, TensorDataset):
+        rows = torch.as_tensor(indices)
+        return dataset.tensors[0][rows], dataset.tensors[1][rows]
+    inputs, labels = default_collate([dataset[i] for i in indices])
+    return inputs, torch.as_tensor(labels)
+
+
+def network_inputs(stored: Tensor, transform: Callable[[Tensor], Tensor], device: torch.device | str) -> Tensor:
+    """A stored batch as network inputs on a device; images lie channels last, which convolutions are faster on."""
+    inputs = transform(stored).to(device)
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+
+
+def size(dataset: Dataset[Any]) -> int:
+    """Number of items of a map-style data set."""
+    return len(dataset)  # type: ignore[arg-type]
+
+
+def in_order(dataset: Dataset[Any], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """All items, batch by batch."""
+    for start in range(0, size(dataset), batch_size):
+        yield fetch(dataset, range(start, min(start + batch_size, size(dataset))))
+
+
+def shuffled(dataset: Dataset[Any], batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """All items in random order, batch by batch; a last batch of less than half the size is left out."""
+    for rows in torch.randperm(size(dataset), generator=generator).split(batch_size):
+        if len(rows) and (2 * len(rows) >= batch_size or len(rows) == size(dataset)):
+            yield fetch(dataset, rows.tolist())
+
+
+def calibration_inputs(
+    task: Task,
+    images: int,
+    *,
+    seed: int,
+    skip: int = 0,
+    batch_size: int = 128,
+    device: torch.device,
+) -> list[Tensor]:
+    """Unlabelled network inputs drawn from the training images.
+
+    Args:
+        task: its training images, augmentation and transform are used; labels are not.
+        images: how many; fewer where there are fewer, and no batch where there are none.
+        seed: decides which, and the augmentation.
+        skip: leave out so many of the drawn images first, to get a disjoint set under the same
+            seed.
+        batch_size: images of a batch.
+        device: where the inputs are wanted.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randperm(size(task.train), generator=generator)[skip : skip + images]
+    inputs = []
+    for rows in drawn.split(batch_size) if len(drawn) else ():
+        stored, _ = fetch(task.train, rows.tolist())
+        inputs.append(network_inputs(task.augment(stored, generator), task.transform, device))
+    return inputs

@@ -1,0 +1,83 @@
+"""The command `ravn`: what goes wrong for a user's reason becomes one sentence and exit code 2."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import typer
+from rich.console import Console
+
+from ravn.cli.compress import compress
+from ravn.cli.demo import demo
+from ravn.cli.evaluate import evaluate
+from ravn.cli.inspect import inspect
+from ravn.cli.report import report
+from ravn.errors import RavnError
+from ravn.version import __version__
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+CommandLineError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
+"""Base of what is wrong with a command line; recent versions of typer carry a click of their own and hide its name."""
+
+app = typer.Typer(
+    name="ravn",
+    help="Compress trained neural networks into one small file, to the byte.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (compress, evaluate, inspect, report, demo):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ravn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: the words after `ravn`.
+
+    Returns:
+        The exit code: 0, 2 for what a user can mend, 130 for Ctrl-C.
+    """
+    try:
+        code = app(args=list(arguments), standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except CommandLineError as error:
+        return _fail(error.format_message(), USAGE_ERROR)
+    except RavnError as error:
+        return _fail(str(error), USAGE_ERROR)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", USAGE_ERROR)
+    # Recent versions of typer turn Ctrl-C into this exit code themselves, without a word.
+    if code == INTERRUPTED:
+        return _fail("interrupted; `ravn compress` goes on where it stopped when it is given --resume", INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(sentence: str, code: int) -> int:
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"ravn: {sentence}")
+    return code
+
+
+def main() -> None:
+    """Entry point of the command."""
+    sys.exit(run(sys.argv[1:]))

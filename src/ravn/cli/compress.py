@@ -1,0 +1,68 @@
+"""`ravn compress`: a network, its images and a budget become a run folder."""
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ravn.adapters import make_task
+from ravn.allocators import allocator_from_name
+from ravn.baselines import compare
+from ravn.cli.options import Data, Device, Normalize, Weights, chosen_budget, chosen_device
+from ravn.cli.progress import Bars
+from ravn.cli.run_folder import finish_run, finished, open_run, show
+from ravn.errors import InputError
+from ravn.pipeline import compress as run_pipeline
+from ravn.settings import preset as settings_of
+
+UNTRAINED = ("cifar:", "digits:")
+"""Families of networks that come without weights."""
+
+
+def compress(  # noqa: PLR0913 - one option each
+    model: Annotated[
+        str, typer.Option(help="cifar:resnet20 | timm:NAME | hf:NAME | python:package.module:factory", metavar="NAME")
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Run folder: model.ravn, plan.json, result.json, report.html, ...")],
+    weights: Weights = None,
+    normalize: Normalize = None,
+    bits: Annotated[float | None, typer.Option(help="Budget: bits of the whole file per parameter.")] = None,
+    size_bytes: Annotated[int | None, typer.Option("--bytes", help="Budget: bytes of the file.")] = None,
+    ratio: Annotated[float | None, typer.Option(help="Budget: float32 bytes over bytes of the file.")] = None,
+    allocator: Annotated[
+        str, typer.Option(help="ppo | knapsack | greedy | uniform | random | local", metavar="NAME")
+    ] = "ppo",
+    epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 looks at no label.", min=0)] = None,
+    evaluations: Annotated[int | None, typer.Option(help="Plans that the search may score.", min=0)] = None,
+    preset: Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")] = "default",
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
+    device: Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Also measure fixed-rate baselines.")] = False,
+) -> None:
+    """Compress a trained network into at most the given bytes."""
+    options = {k: v for k, v in locals().items() if k not in ("out", "resume")}
+    budget = chosen_budget(bits, size_bytes, ratio)
+    settings = settings_of(preset, epochs=epochs, seed=seed, device=chosen_device(device))
+    if evaluations is not None:
+        settings = replace(settings, evaluations=evaluations)
+    decider = allocator_from_name(allocator, seed)
+    if weights is None and model.startswith(UNTRAINED):
+        raise InputError(f"--model {model} has no weights of its own; give --weights FILE")
+    bars = Bars()
+    with open_run(out, options, resume=resume):
+        if resume and (result := finished(out)):
+            show(result, out)
+            return
+        task = make_task(model, data, weights=weights, normalize=normalize, seed=seed)
+        compressed = run_pipeline(task, budget, decider, settings, folder=out, progress=bars)
+        result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
+        if baselines:
+            rows = compare(task, result.file_bytes, settings, bars)
+            result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
+        finish_run(out, replace(compressed, result=result))
+    show(result, out)

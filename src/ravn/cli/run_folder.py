@@ -1,0 +1,88 @@
+"""The folder of a run: what is in it, and what an interrupted one still needs."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ravn.artifact import write_atomic
+from ravn.cli.progress import output
+from ravn.errors import InputError
+from ravn.pipeline import Compressed, save
+from ravn.reports import headline_table, render_html
+from ravn.result import Result
+
+CONFIG = "config.yaml"
+RESULT = "result.json"
+"""Written last: a folder that holds it holds a finished run."""
+SCRATCH = ("checkpoint-*.pt", "*.partial")
+
+
+@contextmanager
+def open_run(folder: Path, options: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
+    """Make the folder and note the options; a run that fails before it has anything worth resuming leaves no folder.
+
+    Args:
+        folder: the run folder.
+        options: options of the command line.
+        resume: go on with what is there.
+
+    Raises:
+        InputError: the folder holds another run, or none to go on with.
+    """
+    text = yaml.safe_dump({k: str(v) if isinstance(v, Path) else v for k, v in options.items()})
+    config = folder / CONFIG
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder} is a file; give a folder")
+    if config.exists():
+        _check_former(folder, yaml.safe_load(config.read_text()), yaml.safe_load(text), resume=resume)
+    elif resume:
+        raise InputError(f"--resume: {folder} holds no run to go on with; leave --resume out to begin one")
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        write_atomic(config, text.encode())
+        yield
+    except BaseException:
+        if not any(path.name != CONFIG for path in folder.iterdir()):
+            config.unlink(missing_ok=True)
+            if made:
+                folder.rmdir()
+        raise
+
+
+def _check_former(folder: Path, former: Mapping[str, Any], now: Mapping[str, Any], *, resume: bool) -> None:
+    if not resume:
+        raise InputError(f"--out {folder} holds a run already; give --resume to go on with it, or another folder")
+    changed = sorted(k for k in former.keys() | now.keys() if former.get(k) != now.get(k))
+    if changed:
+        raise InputError(
+            f"--resume: the run in {folder} was begun with --{changed[0]} {former.get(changed[0])}, not "
+            f"{now.get(changed[0])}; give the same options"
+        )
+
+
+def finish_run(folder: Path, compressed: Compressed) -> None:
+    """Write the file, the plan, the result and the report; drop what only an interrupted run needs."""
+    save(compressed, folder / "model.ravn")
+    write_atomic(folder / "plan.json", compressed.plan.to_json().encode())
+    write_atomic(folder / "report.html", render_html(compressed.result).encode())
+    write_atomic(folder / RESULT, compressed.result.to_json().encode())
+    for path in (p for pattern in SCRATCH for p in folder.glob(pattern)):
+        path.unlink()
+
+
+def finished(folder: Path) -> Result | None:
+    """The result of a finished run, or None where there is none yet."""
+    source = folder / RESULT
+    return Result.from_json(source.read_text()) if source.is_file() else None
+
+
+def show(result: Result, folder: Path) -> None:
+    """Print the headline table, and where the file and the report are."""
+    console = output()
+    console.print(headline_table(result))
+    console.print(f"file    {folder / 'model.ravn'}: {result.file_bytes:,} bytes", soft_wrap=True)
+    console.print(f"report  {(folder / 'report.html').resolve()}", soft_wrap=True)

@@ -1,0 +1,78 @@
+"""Equal step, entropy-coded: the optimum for squared error at high rate, at any real rate."""
+
+import struct
+from dataclasses import dataclass
+from numbers import Real
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravn.codecs.base import Codec, Grid
+from ravn.codecs.entropy_coder import (
+    MAX_SYMBOLS,
+    code_lengths,
+    decode_symbols,
+    encode_symbols,
+    frequency_table,
+)
+from ravn.codecs.packing import look_up
+from ravn.errors import ArtifactError, InputError
+
+_HEAD = struct.Struct("<fhH")
+_LEAST, _MOST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class EntropyCodec(Codec):
+    """Levels `k * step`, k integer, coded at the entropy of k.
+
+    Args:
+        step: distance of neighbouring levels, in units of the weight.
+    """
+
+    name: ClassVar[str] = "entropy"
+    step: float
+
+    def __post_init__(self) -> None:
+        # The file holds the step as float32: what is configured must be what is stored.
+        if not isinstance(self.step, Real) or not _LEAST <= self.step <= _MOST:
+            raise InputError(f"a step of {self.step} is impossible; give a positive number")
+        object.__setattr__(self, "step", float(np.float32(self.step)))
+
+    def grid(self, weight: Tensor) -> Grid:
+        """Levels that cover the weight, priced by how often plain rounding would choose them."""
+        indices = (weight / self.step).round_()
+        reach = float(indices.abs().max())
+        if reach + 1 >= MAX_SYMBOLS // 2:
+            raise InputError(f"a step of {self.step} needs more than {MAX_SYMBOLS} levels; give a larger one")
+        if reach * self.step > _MOST:
+            raise InputError(f"a step of {self.step} needs levels beyond float32; give another one")
+        low, high = int(indices.min()) - 1, int(indices.max()) + 1
+        levels = torch.arange(low, high + 1, dtype=torch.float32, device=weight.device) * self.step
+        counts = torch.bincount(indices.sub_(low).to(torch.int32).flatten(), minlength=high - low + 1)
+        lengths = code_lengths(frequency_table(counts.cpu().numpy()))
+        return Grid(levels[None], torch.from_numpy(lengths)[None].to(levels))
+
+    def pack(self, codes: Tensor, grid: Grid) -> bytes:
+        """Write step, lowest index, table and stream."""
+        low = round(float(grid.levels[0, codes.min()]) / self.step)
+        symbols = codes.flatten().to(torch.int32).sub_(codes.min())
+        table = frequency_table(torch.bincount(symbols).cpu().numpy())
+        return _HEAD.pack(self.step, low, len(table)) + table + encode_symbols(symbols.cpu().numpy(), table)
+
+    @staticmethod
+    def unpack(payload: bytes, rows: int, columns: int) -> Tensor:
+        """Read what `pack` wrote."""
+        if len(payload) < _HEAD.size:
+            raise ArtifactError(f"an entropy-coded layer of {len(payload)} bytes is too short")
+        step, low, size = _HEAD.unpack_from(payload)
+        table = payload[_HEAD.size : _HEAD.size + size]
+        if not 0 < step < np.inf:
+            raise ArtifactError("an entropy-coded layer has a broken head")
+        symbols = decode_symbols(payload[_HEAD.size + size :], table, rows * columns, size=size)
+        levels = np.arange(low, low + size) * np.float64(step)
+        if np.abs(levels).max() > np.finfo(np.float32).max:
+            raise ArtifactError("an entropy-coded layer has levels beyond float32")
+        return torch.from_numpy(look_up(levels.astype(np.float32), symbols).reshape(rows, columns))

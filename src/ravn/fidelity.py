@@ -1,0 +1,133 @@
+"""The losses of the paper: fidelity of the features (Eq. 5, 6), performance gap, and L_RAVN (Eq. 7)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ravn.layers import owner
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+def l2(reference: Tensor, other: Tensor) -> Tensor:
+    """`||F - F_q||^2 / ||F||^2`: normalised, or the loudest layer would drown the others."""
+    return (reference - other).square().sum() / reference.square().sum().clamp_min(1e-12)
+
+
+def l1(reference: Tensor, other: Tensor) -> Tensor:
+    """`||F - F_q||_1 / ||F||_1`."""
+    return (reference - other).abs().sum() / reference.abs().sum().clamp_min(1e-12)
+
+
+def cosine(reference: Tensor, other: Tensor) -> Tensor:
+    """One minus the mean cosine similarity of the images' features."""
+    return 1 - functional.cosine_similarity(reference.flatten(1), other.flatten(1), dim=1).mean()
+
+
+DISTANCES: dict[str, Distance] = {"l2": l2, "l1": l1, "cosine": cosine}
+
+
+def fidelity_loss(reference: Mapping[str, Tensor], other: Mapping[str, Tensor], distance: Distance = l2) -> Tensor:
+    """`L_fidelity = sum_i d(F_i, F_i^q) / N` (Eq. 5 and 6).
+
+    Args:
+        reference: features F_i of the float network, by layer.
+        other: features F_i^q of the quantized network, same keys.
+        distance: d.
+    """
+    terms = [distance(reference[name].float(), other[name].float()) for name in reference]
+    return torch.stack(terms).mean() if terms else torch.zeros(())
+
+
+def performance_gap(reference: Tensor, logits: Tensor) -> Tensor:
+    """`m(g, g_f)` without labels: KL divergence of the outputs from the float network's, mean over images, in nats.
+
+    Args:
+        reference: logits of the float network, shape (images, classes).
+        logits: logits of the quantized network, same shape.
+    """
+    return functional.kl_div(logits.log_softmax(1), reference.log_softmax(1), reduction="batchmean", log_target=True)
+
+
+def ravn_loss(fidelity: Tensor, gap: Tensor, trade_off: float = 1.0) -> Tensor:
+    """`L_RAVN = L_fidelity + lambda * m(g, g_f)` (Eq. 7); the byte budget is kept outside, as a hard limit.
+
+    Args:
+        fidelity: L_fidelity.
+        gap: m(g, g_f).
+        trade_off: lambda, 1 in Sec. 4.2.
+    """
+    return fidelity + trade_off * gap
+
+
+def feature_points(model: nn.Module, weight_names: Sequence[str], batch: Tensor) -> tuple[str, ...]:
+    """Where the features of each layer are read: after its batch norm if one takes the layer's output, else after it.
+
+    Args:
+        model: a network.
+        weight_names: names of the weights.
+        batch: one batch of network inputs; the network is run on it once.
+
+    Returns:
+        Names of modules that ran, without repetition.
+    """
+    names = {module: name for name, module in model.named_modules()}
+    made: dict[int, nn.Module] = {}
+    follower: dict[nn.Module, nn.Module] = {}
+    kept: list[Tensor] = []
+
+    def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        """Note which batch norm follows which layer."""
+        if isinstance(module, _BatchNorm) and inputs and id(inputs[0]) in made:
+            follower[made[id(inputs[0])]] = module
+        if isinstance(output, Tensor):
+            kept.append(output)  # keeps the id from being given away again
+            made[id(output)] = module
+            follower.setdefault(module, module)
+
+    wanted = {owner(model, name) for name in weight_names}
+    handles = [m.register_forward_hook(hook) for m in names if m in wanted or isinstance(m, _BatchNorm)]
+    try:
+        with torch.no_grad():
+            model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    points = [names[follower[m]] for m in names if m in wanted and m in follower]
+    return tuple(dict.fromkeys(points))
+
+
+@contextmanager
+def features(model: nn.Module, points: Sequence[str], images: int | None = None) -> Iterator[dict[str, Tensor]]:
+    """Collect the outputs of modules while the model runs.
+
+    Args:
+        model: a network.
+        points: names of modules.
+        images: keep only the first so many images of a batch.
+
+    Yields:
+        A dictionary that every forward pass fills anew.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        """A hook that keeps the output under a name."""
+
+        def hook(_: nn.Module, __: object, output: Tensor) -> None:
+            """Keep the output."""
+            seen[name] = output[:images].clone()  # an activation in place must not reach it
+
+        return hook
+
+    modules = [model.get_submodule(name) for name in points]
+    handles = [m.register_forward_hook(keep(name)) for name, m in zip(points, modules, strict=True)]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,103 @@
+"""Any `nn.Module` as named weights, and any weight as the product that it takes part in."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ravn.plan import Layer
+
+POSITIONS = 64
+"""Positions of an image that stand for all of them in a second moment."""
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+"""Modules whose inputs can be unfolded into the columns of their weight matrix; `nn.Linear` needs no unfolding."""
+
+
+def weight_layers(model: nn.Module) -> list[Layer]:
+    """All parameters of two or more dimensions, in the order of the network; tied weights once.
+
+    Returns:
+        Layers named by the parameter's first name.
+    """
+    found, seen = [], set()
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.dim() >= 2 and id(parameter) not in seen:
+                seen.add(id(parameter))
+                full = f"{prefix}.{name}" if prefix else name
+                found.append(Layer(full, type(module).__name__, tuple(parameter.shape)))
+    return found
+
+
+def owner(model: nn.Module, weight_name: str) -> nn.Module:
+    """The module that holds a parameter."""
+    return model.get_submodule(weight_name.rpartition(".")[0])
+
+
+def unfolded_inputs(module: nn.Module, inputs: Tensor, positions: int = POSITIONS) -> Tensor | None:
+    """Inputs as the vectors that the rows of the weight matrix are multiplied with.
+
+    Args:
+        module: linear, or 1-d or 2-d convolution, grouped and depthwise too.
+        inputs: what the module was called with.
+        positions: at most so many positions of every image are taken, the same ones at every call:
+            neighbours are nearly alike, and a second moment needs variety.
+
+    Returns:
+        Shape (groups, vectors, columns), or None for a module that is not such a product.
+    """
+    if isinstance(module, nn.Linear):
+        return inputs.reshape(1, -1, inputs.shape[-1])
+    if not isinstance(module, CONVOLUTIONS) or isinstance(module.padding, str):
+        return None
+    if module.padding_mode != "zeros":
+        return None
+    windows = _windows(module, inputs)
+    batch, channels, height, width = windows.shape[:4]
+    order = torch.randperm(height * width, generator=torch.Generator().manual_seed(0))
+    taken = order[:positions].to(inputs.device)
+    patches = windows[:, :, taken // width, taken % width]
+    grouped = patches.reshape(batch, module.groups, channels // module.groups, len(taken), -1)
+    return grouped.permute(1, 0, 3, 2, 4).reshape(module.groups, batch * len(taken), -1)
+
+
+def _windows(module: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
+    """Every window of the kernel as a view, shape (batch, channels, rows, columns, kernel rows, kernel columns)."""
+    one = (1,) * (2 - len(module.kernel_size))
+    kernel, stride, dilation = (one + tuple(v) for v in (module.kernel_size, module.stride, module.dilation))
+    down, across = (0,) * len(one) + tuple(int(p) for p in module.padding)
+    if one:
+        inputs = inputs.unsqueeze(-2)
+    padded = functional.pad(inputs, (across, across, down, down)).contiguous()
+    batch, channels, height, width = padded.shape
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    rows, columns = (height - reach[0]) // stride[0] + 1, (width - reach[1]) // stride[1] + 1
+    shape = (batch, channels, rows, columns, *kernel)
+    strides = (
+        channels * height * width,
+        height * width,
+        stride[0] * width,
+        stride[1],
+        dilation[0] * width,
+        dilation[1],
+    )
+    return padded.as_strided(shape, strides)
+
+
+def set_weights(model: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
+    """Copy weights into the parameters of these names, in place."""
+    with torch.no_grad():
+        for name, weight in weights:
+            model.get_parameter(name).copy_(weight)
+
+
+def tied_parameters(model: nn.Module) -> dict[str, str]:
+    """Names of parameters that share another's tensor, with the first name of that tensor."""
+    first: dict[int, str] = {}
+    tied = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if first.setdefault(id(parameter), name) != name:
+            tied[name] = first[id(parameter)]
+    return tied

@@ -1,0 +1,321 @@
+"""The paper in one function: cluster, decide, fine-tune, pack, measure."""
+
+import copy
+import platform
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ravn import stages
+from ravn.adapters import rebuild_model
+from ravn.allocators.problem import Allocation, Allocator
+from ravn.artifact import fill, pack, read, unpack, write_atomic
+from ravn.batches import size
+from ravn.errors import BudgetError, InputError
+from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
+from ravn.plan import Budget, Plan
+from ravn.progress import Progress, Silent
+from ravn.result import Measurement, Result
+from ravn.settings import Settings
+from ravn.stages import Coded
+from ravn.task import Task
+from ravn.version import __version__
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What `compress` gives: the file, and what was decided and measured.
+
+    Args:
+        data: the bytes of the file.
+        plan: the decision.
+        result: the measurements, all of the network loaded back from `data`.
+    """
+
+    data: bytes
+    plan: Plan
+    result: Result
+
+
+def compress(
+    task: Task,
+    budget: Budget,
+    allocator: Allocator,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
+    *,
+    folder: Path | None = None,
+    progress: Progress = Silent(),  # noqa: B008 - stateless
+) -> Compressed:
+    """Compress a network into a byte budget.
+
+    Args:
+        task: the network and its images.
+        budget: the largest allowed file.
+        allocator: decides bit-widths.
+        settings: everything else; the seed among it.
+        folder: where the search's log and the training's checkpoints are kept, so that a killed
+            run goes on from there when it is called again; None keeps nothing.
+        progress: is told how far the work is.
+
+    Raises:
+        BudgetError: the budget is below the smallest possible file.
+        InputError: the network has nothing to compress, or holds NaN or infinity.
+    """
+    run = _Run(task, budget, allocator, settings, folder, progress)
+    coded = run.codes()
+    data = run.packed(coded)
+    return Compressed(data, Plan(coded.codecs, allocator.name), run.result(coded, data))
+
+
+class _Run:
+    """One run of the pipeline: its inputs, and what its stages leave for the report."""
+
+    def __init__(
+        self,
+        task: Task,
+        budget: Budget,
+        allocator: Allocator,
+        settings: Settings,
+        folder: Path | None,
+        progress: Progress,
+    ) -> None:
+        task.model.to(settings.device).eval()
+        self.task, self.allocator, self.settings = task, allocator, settings
+        self.folder, self.progress = folder, progress
+        self.layers = stages.checked_layers(task.model)
+        self.parameters = parameter_count(task.model)
+        self.limit_bytes = budget.limit_bytes(self.parameters)
+        floor = stages.floor_of(task, task.model, self.layers)
+        stages.ensure_reachable(floor.smallest_bytes, self.limit_bytes)
+        self.capacity_bytes = self.limit_bytes - floor.overhead_bytes
+        self.inputs = stages.draw_inputs(task, settings)
+        self.allocation = Allocation((), 0)
+        self.curve: list[tuple[float, float, float]] = []
+        self.seconds: dict[str, float] = {}
+
+    def codes(self) -> Coded:
+        """Algorithm 1: search and training in turn."""
+        if not self.settings.recipe.epochs:
+            return self._decided(self.task.model, 0)
+        untrained = coded = self._decided(self.task.model, 0)
+        for number in range(self.settings.rounds):
+            coded = coded if number == 0 else self._decided(coded.model, number)
+            coded = self._trained(coded, number, self.settings.rounds)
+        nearer = stages.nearest_to_float(self.task, (coded, untrained), self.settings)
+        if nearer is untrained:
+            self.progress.stage("training brought the network no nearer to the float one: the file holds it untrained")
+        return nearer
+
+    def _decided(self, model: nn.Module, number: int) -> Coded:
+        start = time.perf_counter()
+        self.progress.stage("deciding bits" if number == 0 else f"deciding bits, round {number + 1}")
+        capacity = self.capacity_bytes
+        bench = stages.workbench(
+            self.task,
+            model,
+            self.layers,
+            capacity,
+            inputs=self.inputs,
+            settings=self.settings,
+            progress=self.progress,
+        )
+        problem = bench.problem(capacity, self.settings.evaluations)
+        missing = problem.size_bytes((0,) * len(problem.units)) - problem.capacity_bytes
+        stages.ensure_reachable(self.limit_bytes + missing, self.limit_bytes)
+        log = self.folder / f"search-{number + 1}.jsonl" if self.folder else None
+        allocation, problem = stages.search(
+            bench,
+            self.allocator,
+            capacity,
+            settings=self.settings,
+            log=log,
+            progress=self.progress,
+        )
+        paid = self.allocation.evaluations
+        self.allocation = replace(
+            allocation,
+            evaluations=paid + allocation.evaluations,
+            curve=(*self.allocation.curve, *((paid + number, loss) for number, loss in allocation.curve)),
+        )
+        self._spent("search", start)
+        start = time.perf_counter()
+        self.progress.stage("rounding with error compensation")
+        plans = dict.fromkeys([allocation.selection, *allocation.finalists])
+        coded = stages.best_realised(
+            [bench.codecs(plan) for plan in plans],
+            model,
+            capacity,
+            judge=bench.holdout,
+            inputs=self.inputs,
+            progress=self.progress,
+        )
+        self._spent("rounding", start)
+        return coded
+
+    def _trained(self, coded: Coded, number: int, rounds: int) -> Coded:
+        start = time.perf_counter()
+        self.progress.stage("fine-tuning" if rounds == 1 else f"fine-tuning, round {number + 1} of {rounds}")
+        epochs = self.settings.recipe.epochs * (number + 1) // rounds - self.settings.recipe.epochs * number // rounds
+        settings = replace(self.settings, recipe=replace(self.settings.recipe, epochs=epochs))
+        checkpoint = self.folder / f"checkpoint-{number + 1}.pt" if self.folder else None
+        coded, trained = stages.fine_tune(
+            self.task,
+            coded,
+            self.limit_bytes,
+            settings=settings,
+            checkpoint=checkpoint,
+            progress=self.progress,
+        )
+        done = len(self.curve)
+        self.curve += [(done + epoch, loss, accuracy) for epoch, loss, accuracy in trained.curve]
+        self._spent("training", start)
+        return coded
+
+    def _spent(self, stage: str, start: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def packed(self, coded: Coded) -> bytes:
+        """The file.
+
+        Raises:
+            BudgetError: it would exceed the budget.
+        """
+        data = pack(stages.artifact_of(self.task, coded, self.allocator.name))
+        if len(data) > self.limit_bytes:
+            raise BudgetError(
+                f"the file would take {len(data):,} bytes where {self.limit_bytes:,} are allowed",
+                len(data),
+            )
+        return data
+
+    def result(self, coded: Coded, data: bytes) -> Result:
+        """Measure the network loaded back from the bytes of the file, on images that nothing else has seen."""
+        self.progress.stage("measuring the file")
+        start = time.perf_counter()
+        task, settings = self.task, self.settings
+        loaded = loaded_from(data, task.model)
+        test = task.test if task.test is not None else task.validation
+        float_accuracy = top1_accuracy(task.model, test, task.transform)
+        accuracy = top1_accuracy(loaded, test, task.transform)
+        weights = {layer.name: task.model.get_parameter(layer.name).detach() for layer in self.layers}
+        largest = max(self.layers, key=lambda layer: layer.parameters).name
+        self._spent("measuring", start)
+        spent = sum(v for k, v in self.seconds.items() if k != "measuring")
+        ours = measurement(
+            self.allocator.name,
+            accuracy,
+            len(data),
+            self.parameters,
+            self.allocation.evaluations,
+            spent,
+        )
+        floats = measurement("float32", float_accuracy, FLOAT_BYTES * self.parameters, self.parameters, 0, 0.0)
+        return Result(
+            model=task.model_name or type(task.model).__name__,
+            data=task.data_name,
+            parameters=self.parameters,
+            float_bytes=FLOAT_BYTES * self.parameters,
+            budget_bytes=self.limit_bytes,
+            file_bytes=len(data),
+            bits_per_weight=ours.bits_per_weight,
+            float_test_accuracy=float_accuracy,
+            test_accuracy=accuracy,
+            allocator=self.allocator.name,
+            evaluations=self.allocation.evaluations,
+            seed=settings.seed,
+            epochs=settings.recipe.epochs,
+            preset=settings.preset,
+            splits=self._splits(),
+            rows=(floats, ours),
+            layers=layer_reports(self.layers, coded.codecs, coded.encoded, weights),
+            search_curve=self.allocation.curve,
+            training_curve=tuple(self.curve),
+            histogram=weight_histogram(largest, weights[largest], loaded.get_parameter(largest)),
+            seconds=self.seconds,
+            versions=versions(),
+        )
+
+    def _splits(self) -> dict[str, int]:
+        task, settings = self.task, self.settings
+        splits = {
+            "train": size(task.train) if settings.recipe.epochs else 0,
+            "calibration": sum(len(b) for b in self.inputs.calibration),
+            "search": sum(len(b) for b in self.inputs.search),
+            "holdout": sum(len(b) for b in self.inputs.holdout),
+            "validation": size(task.validation),
+        }
+        return splits | ({"test": size(task.test)} if task.test is not None else {})
+
+
+def measurement(
+    method: str,
+    accuracy: float,
+    file_bytes: int,
+    parameters: int,
+    evaluations: int,
+    seconds: float,
+) -> Measurement:
+    """A row of the headline table."""
+    return Measurement(
+        method,
+        accuracy,
+        file_bytes,
+        8 * file_bytes / parameters,
+        FLOAT_BYTES * parameters / file_bytes,
+        evaluations,
+        seconds,
+    )
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of parameters; tied ones count once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed the result, and the processor's kind."""
+    return {
+        "ravn": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def loaded_from(data: bytes, model: nn.Module) -> nn.Module:
+    """A copy of a network with the weights that the bytes of a file hold."""
+    network = copy.deepcopy(model).eval()
+    fill(network, unpack(data))
+    return network
+
+
+def save(compressed: Compressed, path: str | Path) -> None:
+    """Write the file, atomically."""
+    write_atomic(Path(path), compressed.data)
+
+
+def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """Read a `.ravn` file as a network in eval mode.
+
+    Args:
+        path: the file.
+        model: a network to fill, in place; without it the network is rebuilt from the name in the
+            file.
+
+    Raises:
+        ArtifactError: the file is truncated, altered, foreign or newer.
+        InputError: there is no such file, or its network has no name and none was passed, or they
+            don't fit.
+    """
+    artifact = read(Path(path))
+    if model is None:
+        if not artifact.model:
+            raise InputError(f"{path} doesn't say how its network is built; pass the module: ravn.load(path, model)")
+        model = rebuild_model(artifact.model, artifact.preprocessing.get("classes"))
+    fill(model, artifact)
+    return model.eval()

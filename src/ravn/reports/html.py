@@ -1,0 +1,84 @@
+"""The report: a result as one HTML page that needs no network, no script and no other file."""
+
+import math
+from collections.abc import Sequence
+
+from ravn.reports.formats import HEADINGS, duration, fixed, headline_cells, thousands
+from ravn.result import Result
+
+TEMPLATE = "report.html.jinja"
+
+PURPOSES = {
+    "train": "fine-tuning",
+    "calibration": "error compensation while rounding; no labels; drawn from the training images",
+    "search": "scoring plans; no labels; drawn from the training images",
+    "holdout": "choosing between the search's finalists; no labels; drawn from the training images",
+    "test": "the accuracies of this page; neither the search nor the training saw them",
+}
+"""What the images of each split were used for; `_validation_purpose` adds the validation images."""
+
+
+def render_html(result: Result) -> str:
+    """Draw a result as a self-contained page; the same result gives the same bytes.
+
+    Args:
+        result: what was measured.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("ravn.reports", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    test_images = result.splits.get("test", 0)
+    environment.filters |= {"thousands": thousands, "fixed": fixed, "duration": duration}
+    return environment.get_template(TEMPLATE).render(
+        result=result,
+        headings=HEADINGS,
+        rows=[headline_cells(row) for row in result.rows],
+        pictures=_pictures(result),
+        measured="test" if test_images else "validation",
+        standard_error=_standard_error(result.test_accuracy, test_images),
+        purposes=PURPOSES | {"validation": _validation_purpose(result)},
+        layers=[(layer, _shape(layer.shape), _bits(layer.cluster_bits)) for layer in result.layers],
+        clustered=any(len(layer.cluster_bits) > 1 for layer in result.layers),
+        rest_bytes=result.file_bytes - sum(layer.size_bytes for layer in result.layers),
+    )
+
+
+def _pictures(result: Result) -> dict[str, str]:
+    """All charts as SVG, by name; an empty string where nothing was recorded."""
+    from ravn.reports import charts
+
+    search = [point for point in result.search_curve if math.isfinite(point[1])]
+    training = [point for point in result.training_curve if all(map(math.isfinite, point))]
+    return {
+        "bits": charts.bits_by_layer(result.layers, result.bits_per_weight) if result.layers else "",
+        "bytes": charts.bytes_by_layer(result.layers, result.file_bytes) if result.layers else "",
+        "search": charts.search_curve(search, result.evaluations) if search else "",
+        "training": charts.training_curve(training) if training else "",
+        "histogram": charts.weight_histogram(result.histogram) if result.histogram else "",
+    }
+
+
+def _validation_purpose(result: Result) -> str:
+    uses = ["watching the training"] if result.epochs else []
+    uses += [] if result.splits.get("test") else ["the accuracies of this page"]
+    return "; ".join(uses)
+
+
+def _standard_error(accuracy: float, images: int) -> float | None:
+    """`100 sqrt(p (1 - p) / n)`: standard error in points of an accuracy p in percent of n images."""
+    share = accuracy / 100
+    return 100 * math.sqrt(share * (1 - share) / images) if images else None
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))  # noqa: RUF001 - the sign, not the letter
+
+
+def _bits(bits: Sequence[float]) -> str:
+    return " ".join(f"{b:g}" for b in bits) if len(bits) > 1 else fixed(bits[0], 2)

@@ -1,0 +1,181 @@
+"""What can be chosen: the quantized weights of every layer under every option, prepared once."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ravn.allocators.problem import Choice, Unit
+from ravn.calibration import Moments
+from ravn.codecs import ClusterCodec, Codec, EntropyCodec, Grid, nearest
+from ravn.codecs.base import as_matrix
+from ravn.codecs.cluster import MAX_BITS
+from ravn.codecs.kmeans import boundaries, kmeans
+from ravn.codecs.rounding import compensate
+from ravn.encoding import RATE_PRICE, priced_rounding
+
+STEP_EXPONENTS = tuple(k / 4 for k in range(8, -9, -1))
+"""Steps on offer, as log2 of their ratio to the equal step of the budget: quarter-bit spacing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The quantized weights of one layer under every choice of its units.
+
+    Args:
+        units: one unit (the layer), or one per cluster.
+        codecs: codec of the layer for every choice; for clusters, codec `b` gives every cluster b
+            bits.
+        weights: quantized weights, shape (choices, *weight shape); for clusters the float weight,
+            shape (1, *weight shape).
+        owner: cluster of every weight, of the weight's shape; empty where the layer is one unit.
+        base_bytes: bytes that no choice changes.
+        levels: for clusters, their levels at b bits, shape (clusters, 2^b), for every b.
+    """
+
+    units: tuple[Unit, ...]
+    codecs: tuple[Codec, ...]
+    weights: Tensor
+    owner: Tensor
+    base_bytes: int
+    levels: tuple[Tensor, ...] = ()
+
+    def weight(self, choices: Sequence[int]) -> Tensor:
+        """The layer's weight for one choice per unit."""
+        if not self.levels:
+            return self.weights[choices[0]]
+        levels = torch.cat([self.levels[bits][cluster] for cluster, bits in enumerate(self._bits(choices))])[None]
+        grid = Grid(levels, torch.zeros_like(levels))
+        return grid.values(nearest(self.weights[0], grid))
+
+    def fineness(self) -> list[list[float]]:
+        """What choices of different units have in common: bits of a cluster, octaves of a step; one row per unit."""
+        if self.levels:
+            return [[choice.bits for choice in unit.choices] for unit in self.units]
+        return [[-math.log2(codec.step) for codec in self.codecs if isinstance(codec, EntropyCodec)]]
+
+    def codec(self, choices: Sequence[int]) -> Codec:
+        """The codec that stores the layer under one choice per unit."""
+        return ClusterCodec(self._bits(choices)) if self.levels else self.codecs[choices[0]]
+
+    def _bits(self, choices: Sequence[int]) -> tuple[int, ...]:
+        return tuple(round(u.choices[i].bits) for u, i in zip(self.units, choices, strict=True))
+
+
+def entropy_bytes(codes: Tensor) -> int:
+    """Bytes of codes at their entropy, with the table and the head of a stream."""
+    counts = torch.bincount((codes - codes.min()).flatten()).double()
+    shares = counts[counts > 0] / codes.numel()
+    return math.ceil(float(-(shares * shares.log2()).sum()) * codes.numel() / 8) + len(counts) + 10
+
+
+def layer_options(
+    name: str, weight: Tensor, moments: Moments | None, step: float, traits: tuple[float, ...]
+) -> Options:
+    """A layer as one unit: points on its rate-distortion curve, at steps around `step`, compensated.
+
+    Args:
+        name: name of the weight.
+        weight: float weight, any shape.
+        moments: of the layer's inputs in the float network, or None for plain rounding.
+        step: the equal step of the budget.
+        traits: static description of the layer for a learned policy.
+    """
+    matrix = as_matrix(weight)
+    codecs = [EntropyCodec(step * 2.0**e) for e in STEP_EXPONENTS]
+    codes, values = _quantize_all(matrix, [c.grid(matrix) for c in codecs], codecs, moments)
+    sizes = [entropy_bytes(c) for c in codes]
+    kept = [i for i in range(len(sizes)) if sizes[i] > max(sizes[:i], default=0)]
+    choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], _damage(matrix, values[i], moments)) for i in kept)
+    unit = Unit(name, name, weight.numel(), traits, choices)
+    stacked = torch.stack([values[i] for i in kept]).reshape(len(kept), *weight.shape)
+    return Options((unit,), tuple(codecs[i] for i in kept), stacked, torch.zeros(0), 0)
+
+
+def cluster_options(name: str, weight: Tensor, clusters: int, traits: tuple[float, ...]) -> Options:
+    """A layer as one unit per k-means cluster (Eq. 1): bit-widths 0 to 8 for each (Eq. 2).
+
+    Args:
+        name: name of the weight.
+        weight: float weight, any shape.
+        clusters: M; where fewer can be told apart, there are fewer.
+        traits: static description of the layer for a learned policy.
+    """
+    matrix = as_matrix(weight)
+    owner = _partition(matrix, clusters)
+    clusters = int(owner.max()) + 1
+    codecs = [ClusterCodec((b,) * clusters) for b in range(MAX_BITS + 1)]
+    grids = [c.grid(matrix) for c in codecs]
+    codes = [nearest(matrix, g) for g in grids]
+    values = [g.values(c) for g, c in zip(grids, codes, strict=True)]
+    power = float(matrix.square().sum().clamp_min(1e-30))
+    units = []
+    for m in range(clusters):
+        inside = owner == m
+        choices: list[Choice] = []
+        for bits in range(MAX_BITS + 1):
+            size = entropy_bytes(codes[bits][inside]) + 2 if bits else 4
+            damage = float((values[bits] - matrix)[inside].square().sum()) / power
+            if not choices or size > choices[-1].size_bytes:
+                choices.append(Choice(float(bits), size, damage))
+        place = (m + 0.5) / clusters
+        share = float(inside.float().mean())
+        units.append(Unit(f"{name}#{m}", name, int(inside.sum()), (*traits, place, share), tuple(choices)))
+    levels = tuple(g.levels.reshape(clusters, -1) for g in grids)
+    floats, owner = matrix.reshape(1, *weight.shape), owner.reshape(weight.shape)
+    return Options(tuple(units), tuple(codecs), floats, owner, entropy_bytes(owner), levels)
+
+
+def _partition(matrix: Tensor, clusters: int) -> Tensor:
+    """The cluster of every weight, none empty: neighbouring float32 values may share a side of their border."""
+    owner = torch.bucketize(matrix, boundaries(kmeans(matrix.flatten(), clusters)))
+    occupied = len(owner.unique())
+    return owner if occupied == clusters else _partition(matrix, occupied)
+
+
+def _quantize_all(
+    matrix: Tensor, grids: Sequence[Grid], codecs: Sequence[EntropyCodec], moments: Moments | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Codes and values of a matrix on several grids, all rounded in one sweep over the columns."""
+    if moments is None:
+        plain = [priced_rounding(matrix, g, price=RATE_PRICE * c.step**2) for g, c in zip(grids, codecs, strict=True)]
+        return plain, [g.values(c) for g, c in zip(grids, plain, strict=True)]
+    curved = moments.curvature()
+    groups, (rows, columns), many = len(curved.factor), matrix.shape, len(grids)
+    width = max(g.levels.shape[1] for g in grids)
+    levels = torch.stack([_padded(g.levels[0], width, 1e6) for g in grids])
+    lengths = torch.stack([_padded(g.lengths[0], width, 0.0) for g in grids])
+    prices = torch.tensor([RATE_PRICE * c.step**2 for c in codecs], device=matrix.device)
+
+    def spread(per_grid: Tensor) -> Tensor:
+        """Repeat a value of every grid for the rows of every group: order (group, grid, row)."""
+        return per_grid.repeat_interleave(rows // groups, 0).repeat(groups, *[1] * (per_grid.dim() - 1))
+
+    stacked = matrix.reshape(groups, 1, rows // groups, columns).expand(-1, many, -1, -1)
+    grid = Grid(spread(levels), spread(lengths))
+    codes = compensate(stacked.reshape(-1, columns), grid, curvature=curved, lagrangian=spread(prices))
+    split = codes.reshape(groups, many, rows // groups, columns).transpose(0, 1).reshape(many, rows, columns)
+    return list(split), [g.values(c) for g, c in zip(grids, split, strict=True)]
+
+
+def _padded(values: Tensor, width: int, step: float) -> Tensor:
+    """Lengthen a vector; extra levels lie far away, in ascending order, where nothing is nearest to them."""
+    extra = torch.arange(1, width - len(values) + 1, device=values.device) * step
+    return torch.cat([values, values[-1] + extra])
+
+
+def _damage(matrix: Tensor, values: Tensor, moments: Moments | None) -> float:
+    """Energy of the layer's output error relative to the output; of the weight error where inputs are unknown."""
+    error = values - matrix
+    if moments is None:
+        return float(error.square().sum() / matrix.square().sum().clamp_min(1e-30))
+    groups, columns, _ = moments.second.shape
+
+    def energy(w: Tensor) -> Tensor:
+        """Energy of the outputs of a weight."""
+        blocks = w.reshape(groups, -1, columns)
+        return ((blocks @ moments.second) * blocks).sum()
+
+    return float(energy(error) / energy(matrix).clamp_min(1e-30))

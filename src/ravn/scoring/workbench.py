@@ -1,0 +1,170 @@
+"""From a network to the allocator's question, and from its answer back to a plan."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ravn.allocators.problem import FLOAT, Problem, Selection
+from ravn.calibration import Moments, input_moments
+from ravn.codecs import Codec, EntropyCodec
+from ravn.plan import Layer
+from ravn.scoring.judge import Judge
+from ravn.scoring.options import Options, cluster_options, layer_options
+
+Progress = Callable[[Iterable[str]], Iterable[str]]
+
+_MOST_LEVELS = 1 << 13
+"""Levels at the equal step: the finest step on offer makes four times as many, and a code has 2^16 at most."""
+
+
+def equal_step(model: nn.Module, names: Sequence[str], capacity_bytes: int) -> float:
+    """The step that, used in all layers and rounded plainly, fills the capacity; to 0.1 %, within 2^13 levels."""
+    weights = [model.get_parameter(name).detach() for name in names]
+    low, high = 1e-6, 4.0 * max(float(w.abs().max()) for w in weights) + 1e-6
+    while high / low > 1.001:
+        middle = math.sqrt(low * high)
+        sizes = (EntropyCodec(middle).encode(w).size_bytes for w in weights)
+        fits = 2 * max(float(w.abs().max()) for w in weights) / middle < _MOST_LEVELS and sum(sizes) <= capacity_bytes
+        low, high = (low, middle) if fits else (middle, high)
+    return high
+
+
+class Workbench:
+    """Options of every layer, prepared once; scores a selection by pointing the network at prepared weights.
+
+    Args:
+        model: the float network; it is not changed.
+        layers: layers to be decided about.
+        options: prepared options, in the order of `layers`.
+        judge: measures the loss on the images of the search.
+        holdout: measures the loss on images that the search must not learn from.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[Layer],
+        options: Sequence[Options],
+        judge: Judge,
+        holdout: Judge,
+    ) -> None:
+        self._network = copy.deepcopy(model).eval()
+        self._floats = {layer.name: model.get_parameter(layer.name).detach() for layer in layers}
+        self._options = dict(zip(self._floats, options, strict=True))
+        self._judge, self.holdout = judge, holdout
+
+    def _choices(self, selection: Selection) -> Mapping[str, Selection]:
+        counts = [len(o.units) for o in self._options.values()]
+        stops = torch.tensor(counts).cumsum(0).tolist()
+        return {n: selection[e - c : e] for n, c, e in zip(self._options, counts, stops, strict=True)}
+
+    def _load(self, selection: Selection) -> nn.Module:
+        for name, choices in self._choices(selection).items():
+            parameter = self._network.get_parameter(name)
+            parameter.data = self._weight(name, choices)
+        return self._network
+
+    def _weight(self, name: str, choices: Selection) -> Tensor:
+        options, weight = self._options[name], self._floats[name]
+        if FLOAT not in choices:
+            return options.weight(choices).to(weight)
+        if len(choices) == 1:
+            return weight
+        settled = options.weight(tuple(max(c, 0) for c in choices)).to(weight)
+        kept = torch.tensor([c == FLOAT for c in choices], device=weight.device)[options.owner]
+        return torch.where(kept, weight, settled)
+
+    def loss(self, selection: Selection) -> float:
+        """L_RAVN of a selection on the images of the search; one forward pass."""
+        return self._judge.loss(self._load(selection))
+
+    def holdout_loss(self, selection: Selection) -> float:
+        """L_RAVN of a selection on images that the search does not learn from."""
+        return self.holdout.loss(self._load(selection))
+
+    def codecs(self, selection: Selection) -> dict[str, Codec]:
+        """The codec of every layer under a selection."""
+        return {n: self._options[n].codec(c) for n, c in self._choices(selection).items()}
+
+    def problem(self, capacity_bytes: int, evaluations: int) -> Problem:
+        """The allocator's question for a capacity of payload bytes."""
+        units = tuple(unit for options in self._options.values() for unit in options.units)
+        capacity = capacity_bytes - sum(o.base_bytes for o in self._options.values())
+        fineness = [row for options in self._options.values() for row in options.fineness()]
+        problem = Problem(units, capacity, self.loss, self.holdout_loss, (0,) * len(units), evaluations)
+        return replace(problem, equal=equal_selection(problem, fineness))
+
+
+def equal_selection(problem: Problem, fineness: Sequence[Sequence[float]]) -> Selection:
+    """The same fineness in every unit, from the coarsest, then the next finer one in unit after unit while it fits.
+
+    Args:
+        problem: units and capacity.
+        fineness: of every choice, one ascending row per unit; where a unit lacks one, it keeps its next coarser.
+    """
+    best = (0,) * len(problem.units)
+    for level in sorted({value for row in fineness for value in row}):
+        for unit, row in enumerate(fineness):
+            choice = max((i for i, value in enumerate(row) if value <= level), default=0)
+            trial = (*best[:unit], choice, *best[unit + 1 :])
+            if not problem.fits(trial):
+                return best
+            best = trial
+    return best
+
+
+def layer_traits(layer: Layer, weight: Tensor, place: float) -> tuple[float, ...]:
+    """Static description of a layer for a learned policy: size, depth, kind, fan-in, peakedness; all of order one."""
+    values = weight.detach().float().flatten()
+    deviation = values - values.mean()
+    spread = float(deviation.square().mean().clamp_min(1e-30))
+    kurtosis = float(deviation.pow(4).mean()) / spread**2
+    fan_in = layer.parameters / max(layer.shape[0], 1)
+    convolution = float("Conv" in layer.kind)
+    return (
+        math.log10(layer.parameters) / 6,
+        place,
+        convolution,
+        math.log10(max(fan_in, 1.0)) / 4,
+        math.log10(max(kurtosis, 0.1)),
+        math.log10(spread) / 4,
+    )
+
+
+def prepare(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    batches: Sequence[Tensor],
+    *,
+    clusters: int,
+    capacity_bytes: int,
+    progress: Progress = iter,
+) -> list[Options]:
+    """Options of all layers.
+
+    Args:
+        model: the float network.
+        layers: layers to be decided about.
+        batches: unlabelled network inputs for error compensation.
+        clusters: clusters per layer that get bit-widths of their own; 0 makes the layer the unit
+            and its step the choice.
+        capacity_bytes: payload bytes of the budget; steps on offer lie around its equal step.
+        progress: wraps the loop over layers.
+    """
+    step = 0.0 if clusters else equal_step(model, [layer.name for layer in layers], capacity_bytes)
+    places = {layer.name: i / max(len(layers) - 1, 1) for i, layer in enumerate(layers)}
+    kinds = {layer.name: layer for layer in layers}
+    prepared = []
+    for name in progress(places):
+        weight = model.get_parameter(name).detach()
+        traits = layer_traits(kinds[name], weight, places[name])
+        if clusters:
+            prepared.append(cluster_options(name, weight, clusters, traits))
+        else:
+            moments: Moments | None = input_moments(model, model, name, batches)
+            prepared.append(layer_options(name, weight, moments, step, traits))
+    return prepared

@@ -1,0 +1,80 @@
+"""The settings of a run, and the presets."""
+
+from dataclasses import dataclass, field, replace
+
+from ravn.errors import InputError
+from ravn.training import Recipe
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything about a run that is neither the task, nor the budget, nor the allocator.
+
+    Args:
+        clusters: k-means clusters per layer that get bit-widths of their own (Eq. 1 and 2); 0
+            makes the layer the unit, entropy-coded at a step of its own. Fewer are used where
+            their indices alone would fill the budget.
+        calibration_images: unlabelled training images for error compensation.
+        search_images: unlabelled training images on which plans are scored.
+        holdout_images: unlabelled training images that choose between finalists.
+        evaluations: how many plans the search may score.
+        trade_off: lambda of Eq. 7.
+        rounds: alternations of search and training (Algorithm 1).
+        recipe: how weights are trained; no training when its epochs are 0.
+        seed: seed of everything that is drawn.
+        device: where the network runs.
+        preset: name of the preset that this came from.
+    """
+
+    clusters: int = 0
+    calibration_images: int = 512
+    search_images: int = 512
+    holdout_images: int = 512
+    evaluations: int = 120
+    trade_off: float = 1.0
+    rounds: int = 1
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=0))
+    seed: int = 0
+    device: str = "cpu"
+    preset: str = "default"
+
+
+PAPER = Settings(
+    clusters=8,
+    rounds=2,
+    recipe=Recipe(
+        epochs=10,
+        batch_size=64,
+        learning_rate=1e-3,
+        decay_per_bit=1.0,
+        weight_decay=5e-4,
+        final_rate=0.1,
+        warmup=0.0,
+        fidelity=1.0,
+        distillation=0.0,
+        labels=1.0,
+    ),
+    preset="paper",
+)
+"""Sec. 4.2 of the paper; clusters, rounds and epochs, which it doesn't tell, are ours."""
+
+PRESETS = {"default": Settings(), "paper": PAPER}
+
+
+def preset(name: str, *, epochs: int | None = None, seed: int = 0, device: str = "cpu") -> Settings:
+    """The settings of a preset.
+
+    Args:
+        name: "default", what measures best, or "paper".
+        epochs: epochs of training instead of the preset's.
+        seed: seed of everything that is drawn.
+        device: where the network runs.
+
+    Raises:
+        InputError: no preset has this name.
+    """
+    if name not in PRESETS:
+        raise InputError(f"there is no preset {name!r}; there are {' and '.join(PRESETS)}")
+    chosen = PRESETS[name]
+    recipe = chosen.recipe if epochs is None else replace(chosen.recipe, epochs=epochs)
+    return replace(chosen, recipe=recipe, seed=seed, device=device)

@@ -1,0 +1,317 @@
+"""The stages of a run, each a function of what the stage before gave."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ravn.allocators.ledger import logged
+from ravn.allocators.problem import Allocation, Allocator, Problem, Selection
+from ravn.artifact import Artifact, least_bytes, size_bytes
+from ravn.batches import calibration_inputs, in_order, network_inputs
+from ravn.batchnorm import canonical, reestimated
+from ravn.codecs import Codec, Encoded, EntropyCodec, decoded
+from ravn.encoding import encode_network, encode_within
+from ravn.errors import BudgetError, InputError
+from ravn.layers import set_weights, tied_parameters, weight_layers
+from ravn.plan import Layer
+from ravn.progress import Progress
+from ravn.scoring import Judge, Workbench, prepare
+from ravn.scoring.options import Options, entropy_bytes
+from ravn.settings import Settings
+from ravn.task import Task
+from ravn.training import Trained, train
+
+CLUSTER_COUNTS = (8, 6, 5, 4, 3, 2)
+INDEX_SHARE = 0.75
+"""Clusters whose indices alone take more than this share of the budget are merged into fewer."""
+
+TRAINING_SHARE = 0.996
+"""Share of the capacity that training aims at, so that what it ends with still fits: trained codes bear no rounding."""
+
+JUDGED_IMAGES, JUDGED_BATCH = 1024, 128
+"""Validation images that choose between the trained and the untrained network, and how many are judged at once."""
+
+NORM_IMAGES = 2048
+"""Training images on which batch norms are re-estimated after training."""
+
+MARGIN_BYTES = 32
+"""Room for the header bytes that depend on the codes."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A network as codes.
+
+    Args:
+        model: the network that holds everything that is not a code: batch norms, biases, buffers.
+        codecs: codec of every layer.
+        encoded: codes of every layer.
+    """
+
+    model: nn.Module
+    codecs: dict[str, Codec]
+    encoded: dict[str, Encoded]
+
+    def quantized(self) -> nn.Module:
+        """The network with the decoded weights."""
+        network = copy.deepcopy(self.model).eval()
+        set_weights(network, [(name, decoded(e)) for name, e in self.encoded.items()])
+        return network
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Unlabelled network inputs, drawn from the training images; the three sets are disjoint.
+
+    Args:
+        calibration: for error compensation.
+        search: for scoring plans.
+        holdout: for choosing between finalists.
+    """
+
+    calibration: list[Tensor]
+    search: list[Tensor]
+    holdout: list[Tensor]
+
+
+def checked_layers(model: nn.Module) -> list[Layer]:
+    """The layers of a network that can be compressed.
+
+    Raises:
+        InputError: there are none, or a parameter or a buffer holds NaN or infinity.
+    """
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"layer {name!r} holds NaN or infinite weights; only finite weights can be compressed")
+    layers = weight_layers(model)
+    if not layers:
+        raise InputError(f"{type(model).__name__} has no parameter of two or more dimensions to compress")
+    return layers
+
+
+def draw_inputs(task: Task, settings: Settings) -> Inputs:
+    """Draw the images that calibration, search and holdout see."""
+    counts = (settings.calibration_images, settings.search_images, settings.holdout_images)
+    drawn, skip = [], 0
+    for count in counts:
+        device = torch.device(settings.device)
+        drawn.append(calibration_inputs(task, count, seed=settings.seed, skip=skip, device=device))
+        skip += count
+    # A data set too small for three disjoint sets shares the first.
+    return Inputs(*(batches or drawn[0] for batches in drawn))
+
+
+def artifact_of(task: Task, coded: Coded, allocator: str) -> Artifact:
+    """The coded network as the value that a file holds."""
+    tied = tied_parameters(coded.model)
+    state = canonical(coded.model)
+    tensors = {n: t for n, t in state.items() if n not in coded.encoded and n not in tied}
+    return Artifact(task.model_name, task.preprocessing, coded.encoded, coded.codecs, tensors, tied, allocator)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What a file takes in any case.
+
+    Args:
+        overhead_bytes: all that is not codes: header, batch norms, biases, buffers.
+        smallest_bytes: the smallest file: every weight zero, or the least that a reader believes.
+    """
+
+    overhead_bytes: int
+    smallest_bytes: int
+
+
+def floor_of(task: Task, model: nn.Module, layers: Sequence[Layer]) -> Floor:
+    """Measure the file of a network of zeros."""
+    codecs: dict[str, Codec] = {}
+    for number, layer in enumerate(layers):
+        peak = float(model.get_parameter(layer.name).detach().abs().max())
+        # Steps of as many digits as real ones have: they stand in the header.
+        codecs[layer.name] = EntropyCodec((2 + number / 7) * max(peak, 1e-6))
+    encoded = encode_network(model, codecs, [])
+    artifact = artifact_of(task, Coded(model, codecs, encoded), "uniform")
+    overhead = size_bytes(artifact) - sum(e.size_bytes for e in encoded.values()) + MARGIN_BYTES
+    zeros = sum(entropy_bytes(torch.zeros(layer.shape, dtype=torch.int64)) for layer in layers)
+    return Floor(overhead, max(overhead + zeros, least_bytes(artifact)))
+
+
+def workbench(
+    task: Task,
+    model: nn.Module,
+    layers: Sequence[Layer],
+    capacity_bytes: int,
+    *,
+    inputs: Inputs,
+    settings: Settings,
+    progress: Progress,
+) -> Workbench:
+    """Prepare all options and the judges."""
+
+    def prepared(clusters: int) -> list[Options]:
+        """Options under so many clusters per layer."""
+        return prepare(
+            model,
+            layers,
+            inputs.calibration,
+            clusters=clusters,
+            capacity_bytes=capacity_bytes,
+            progress=lambda names: progress.track(names, "prepare", len(layers)),
+        )
+
+    options = prepared(settings.clusters)
+    for fewer in (c for c in CLUSTER_COUNTS if c < settings.clusters):
+        if sum(o.base_bytes for o in options) <= INDEX_SHARE * capacity_bytes:
+            break
+        options = prepared(fewer)
+    names = [layer.name for layer in layers]
+    search = Judge(task.model, names, inputs.search, settings.trade_off)
+    holdout = Judge(task.model, names, inputs.holdout, settings.trade_off)
+    return Workbench(model, layers, options, search, holdout)
+
+
+def search(
+    bench: Workbench,
+    allocator: Allocator,
+    capacity_bytes: int,
+    *,
+    settings: Settings,
+    log: Path | None,
+    progress: Progress,
+) -> tuple[Allocation, Problem]:
+    """Let the allocator decide; every evaluation is logged before the next begins."""
+    problem = bench.problem(capacity_bytes, settings.evaluations)
+    scored = iter(progress.track(range(settings.evaluations), "search", settings.evaluations))
+
+    def loss(selection: Selection) -> float:
+        """Score a plan, and move the bar."""
+        next(scored, None)
+        return bench.loss(selection)
+
+    watched = replace(problem, loss=loss)
+    if log is not None:
+        watched = logged(watched, log, key=f"seed {settings.seed}")
+    return allocator.allocate(watched), problem
+
+
+def realise(
+    model: nn.Module,
+    codecs: Mapping[str, Codec],
+    capacity_bytes: int,
+    *,
+    inputs: Inputs,
+    progress: Progress,
+) -> Coded:
+    """Encode a plan with error compensation, layer after layer, into the capacity."""
+
+    def encode(used: Mapping[str, Codec], rate_price: float) -> dict[str, Encoded]:
+        """Encode all layers."""
+        return encode_network(
+            model,
+            used,
+            inputs.calibration,
+            rate_price=rate_price,
+            progress=lambda names: progress.track(names, "encode", len(used)),
+        )
+
+    return Coded(model, *encode_within(encode, codecs, capacity_bytes))
+
+
+def best_realised(
+    candidates: Sequence[Mapping[str, Codec]],
+    model: nn.Module,
+    capacity_bytes: int,
+    *,
+    judge: Judge | None,
+    inputs: Inputs,
+    progress: Progress,
+) -> Coded:
+    """Encode every candidate and keep the one with the least loss on the holdout images.
+
+    The search scores plans whose layers are rounded on float inputs; the file's layers are rounded
+    on the quantized network's. What is decided here is decided on the final codes.
+    """
+    coded = [realise(model, c, capacity_bytes, inputs=inputs, progress=progress) for c in candidates]
+    if judge is None or len(coded) == 1:
+        return coded[0]
+    return min(coded, key=lambda c: judge.loss(c.quantized()))
+
+
+def fine_tune(
+    task: Task,
+    coded: Coded,
+    limit_bytes: int,
+    *,
+    settings: Settings,
+    checkpoint: Path | None,
+    progress: Progress,
+) -> tuple[Coded, Trained]:
+    """Train the weights under the plan, and encode what came out."""
+    layers = weight_layers(coded.model)
+    capacity = limit_bytes - floor_of(task, coded.model, layers).overhead_bytes
+    trained = train(
+        task,
+        coded.model,
+        coded.codecs,
+        round(TRAINING_SHARE * capacity),
+        recipe=settings.recipe,
+        seed=settings.seed,
+        checkpoint=checkpoint,
+        progress=progress.track,
+    )
+    batches = calibration_inputs(task, NORM_IMAGES, seed=settings.seed, device=torch.device(settings.device))
+    return encode_trained(task, trained, limit_bytes, batches=batches), trained
+
+
+def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: Sequence[Tensor]) -> Coded:
+    """Encode trained weights as they were trained: rounded without compensation, their steps kept if they fit.
+
+    Batch norms are re-estimated on the final codes, and may deflate worse than before: the bytes that are left for the
+    codes are known only afterwards.
+    """
+    latent = copy.deepcopy(trained.model)
+    set_weights(latent, trained.latents.items())
+    layers = weight_layers(latent)
+
+    def encode(used: Mapping[str, Codec], rate_price: float) -> dict[str, Encoded]:
+        """Encode all layers."""
+        return encode_network(latent, used, [], rate_price=rate_price)
+
+    capacity = limit_bytes - floor_of(task, latent, layers).overhead_bytes
+    while True:
+        codecs, encoded = encode_within(encode, trained.codecs, capacity, passes=16, tolerance=1 - TRAINING_SHARE**2)
+        model = reestimated(Coded(latent, codecs, encoded).quantized(), batches)
+        set_weights(model, trained.latents.items())
+        excess = (
+            floor_of(task, model, layers).overhead_bytes + sum(e.size_bytes for e in encoded.values()) - limit_bytes
+        )
+        if excess <= 0:
+            return Coded(model, codecs, encoded)
+        capacity -= excess
+
+
+def nearest_to_float(task: Task, candidates: Sequence[Coded], settings: Settings) -> Coded:
+    """The candidate with the least L_RAVN (Eq. 7) on validation images, which training has not seen; unlabelled."""
+    batches = islice(in_order(task.validation, JUDGED_BATCH), -(-JUDGED_IMAGES // JUDGED_BATCH))
+    inputs = [network_inputs(stored, task.transform, settings.device) for stored, _ in batches]
+    judge = Judge(task.model, [layer.name for layer in weight_layers(task.model)], inputs, settings.trade_off)
+    return min(candidates, key=lambda coded: judge.loss(coded.quantized()))
+
+
+def ensure_reachable(smallest_bytes: int, limit_bytes: int) -> None:
+    """Refuse a budget that even the smallest file exceeds.
+
+    Raises:
+        BudgetError: with the size of the smallest file.
+    """
+    if smallest_bytes > limit_bytes:
+        raise BudgetError(
+            f"a budget of {limit_bytes:,} bytes is below the smallest possible file;"
+            f" give at least {smallest_bytes:,} bytes",
+            smallest_bytes,
+        )

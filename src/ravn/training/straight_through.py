@@ -1,0 +1,102 @@
+"""Weights that are trained through their own quantization."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ravn.codecs import Codec, EntropyCodec, Grid
+from ravn.codecs.base import as_matrix
+from ravn.encoding import RATE_PRICE, coarser, encode_layer, next_coarseness, priced_rounding, spacing
+
+MAX_MOVE = 0.1
+"""Largest change of log2 of the steps in one fit: weights that still sit on a grid have no smooth rate."""
+
+
+RATE_TOLERANCE, MOST_SIZES = 1e-3, 6
+"""How near to the capacity a fit comes, as a share of it, and how many sizes it tries at most."""
+
+
+class StraightThrough:
+    """Latent float weights behind the quantized weights that a network computes with.
+
+    The network always holds quantized weights. A gradient with respect to a quantized weight is
+    given to the latent weight as it is (straight-through estimator, arXiv 1308.3432), the
+    optimiser moves the latent weight, and `refresh` rounds it anew by distortion + price * bits, as
+    `encode_layer` does.
+    `refit` lets centroids and code lengths follow the weights and re-solves the common factor of
+    all steps so that the entropy stays at the budget.
+
+    Args:
+        model: its weights of the names in `codecs` are replaced, in place; they ask for gradients
+            even where they were frozen.
+        codecs: codec of every layer.
+        capacity_bytes: payload bytes that the codes may take.
+        latents: latent weight of every layer, same shapes as the weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        codecs: Mapping[str, Codec],
+        capacity_bytes: int,
+        latents: Mapping[str, Tensor],
+    ) -> None:
+        self.codecs = dict(codecs)
+        self.latents = {name: nn.Parameter(latents[name].clone().float()) for name in codecs}
+        self._weights = {name: model.get_parameter(name).requires_grad_() for name in codecs}
+        self._capacity_bytes = capacity_bytes
+        self._grids: dict[str, Grid] = {}
+        self._prices: dict[str, float] = {}
+
+    def take_gradients(self) -> None:
+        """Move the gradients of the quantized weights to the latent weights."""
+        for name, weight in self._weights.items():
+            self.latents[name].grad = None if weight.grad is None else weight.grad.float()
+            weight.grad = None
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Quantize the latent weights into the network."""
+        for name, weight in self._weights.items():
+            matrix, grid = as_matrix(self.latents[name]), self._grids[name]
+            codes = priced_rounding(matrix, grid, price=self._prices[name])
+            weight.copy_(grid.values(codes).reshape(weight.shape))
+
+    @torch.no_grad()
+    def refit(self) -> None:
+        """Fit steps to the budget, and levels and code lengths to the weights; then quantize."""
+        coarseness = self._solve_rate()
+        self.fit_levels({name: coarser(codec, coarseness) for name, codec in self.codecs.items()})
+
+    @torch.no_grad()
+    def fit_levels(self, codecs: Mapping[str, Codec]) -> None:
+        """Take these codecs as they are, fit their levels and code lengths to the weights, then quantize."""
+        self.codecs = dict(codecs)
+        for name, codec in self.codecs.items():
+            matrix = as_matrix(self.latents[name])
+            grid = codec.grid(matrix)
+            self._grids[name], self._prices[name] = grid, RATE_PRICE * spacing(matrix, grid) ** 2
+        self.refresh()
+
+    def size_bytes(self, coarseness: float = 0.0) -> int:
+        """Exact payload bytes of the latent weights if all steps were multiplied by 2^coarseness."""
+        used = {name: coarser(codec, coarseness) for name, codec in self.codecs.items()}
+        return sum(encode_layer(self.latents[name], codec, None).size_bytes for name, codec in used.items())
+
+    def _solve_rate(self) -> float:
+        """Coarseness at which the codes fill the capacity most nearly; 0 where no layer has a step."""
+        if not any(isinstance(c, EntropyCodec) for c in self.codecs.values()):
+            return 0.0
+        target = self._capacity_bytes
+        tried = [(0.0, self.size_bytes())]
+        while len(tried) < MOST_SIZES and abs(tried[-1][1] - target) > RATE_TOLERANCE * target:
+            moved = min(max(next_coarseness(tried, target), -MAX_MOVE), MAX_MOVE)
+            if any(moved == known for known, _ in tried):
+                break
+            tried.append((moved, self.size_bytes(moved)))
+        return min(tried, key=lambda known: abs(known[1] - target))[0]
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """The latent weights, for an optimiser."""
+        return list(self.latents.values())

@@ -1,0 +1,70 @@
+"""The local search and its moves."""
+
+import numpy as np
+import pytest
+from cascade import cascade
+
+from ravn.allocators import KnapsackAllocator, LocalSearchAllocator
+from ravn.allocators.ledger import Ledger
+from ravn.allocators.local_search import swaps
+from ravn.allocators.selections import distortions, table_of
+from ravn.allocators.starts import cheap_starts
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("bits", [0.7, 1.5, 3.0])
+def test_every_swap_fits_and_differs_from_where_it_starts(seed, bits):
+    problem = cascade(8, 13, seed=seed, bits=bits)
+    table = table_of(problem, distortions(problem))
+    plans = list(swaps(table, problem.equal, problem.capacity_bytes, np.random.default_rng(seed)))
+    assert plans
+    for plan in plans:
+        assert problem.fits(plan)
+        assert plan != problem.equal
+        assert any(after > before for before, after in zip(problem.equal, plan, strict=True))
+
+
+def test_the_generator_decides_the_order_of_the_swaps_and_nothing_else():
+    problem = cascade(8, 13, seed=0)
+    table = table_of(problem, distortions(problem))
+    first, second = (
+        list(swaps(table, problem.equal, problem.capacity_bytes, np.random.default_rng(seed))) for seed in (0, 1)
+    )
+    assert first != second
+    assert sorted(first) == sorted(second)
+
+
+def test_swaps_leave_the_ends_of_the_choices_alone():
+    problem = cascade(4, 5, seed=0)
+    for start, capacity in (((4,) * 4, 10**9), ((0,) * 4, problem.size_bytes((0,) * 4))):
+        table = table_of(problem, distortions(problem))
+        assert not list(swaps(table, start, capacity, np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_evaluations_to_spare_the_search_ends_where_no_swap_helps(seed):
+    problem = cascade(8, 13, seed=seed, evaluations=10_000)
+    allocation = LocalSearchAllocator(seed).allocate(problem)
+    assert allocation.evaluations < problem.evaluations
+    table = cheap_starts(Ledger(problem)).table
+    neighbours = swaps(table, allocation.selection, problem.capacity_bytes, np.random.default_rng(0))
+    assert all(problem.loss(plan) >= problem.loss(allocation.selection) for plan in neighbours)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_search_never_ends_worse_than_the_knapsack_and_the_equal_plan(seed):
+    problem = cascade(8, 13, seed=seed, evaluations=60)
+    start = min(problem.loss(KnapsackAllocator().allocate(problem).selection), problem.loss(problem.equal))
+    found = problem.loss(LocalSearchAllocator(seed).allocate(problem).selection)
+    assert found <= start
+    assert found == LocalSearchAllocator(seed).allocate(problem).curve[-1][1]
+
+
+def test_more_evaluations_are_never_worse():
+    # From 105 evaluations on, the measured sensitivities and so the order of the moves stay the same.
+    losses = []
+    for evaluations in (105, 120, 150, 200, 400):
+        problem = cascade(10, 13, seed=0, evaluations=evaluations)
+        losses.append(problem.loss(LocalSearchAllocator(0).allocate(problem).selection))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]

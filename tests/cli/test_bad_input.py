@@ -1,0 +1,122 @@
+"""Whatever a user gets wrong: one sentence, exit code 2, nothing half-written."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+GOOD = {"--model": "digits:resnet8", "--data": "digits", "--bits": "2.0", "--epochs": "0", "--evaluations": "2"}
+
+
+def words(changes: dict[str, object], out: Path, weights: Path) -> list[object]:
+    options: dict[str, object] = {**GOOD, "--weights": weights, "--out": out, **changes}
+    return ["compress", *(word for pair in options.items() if pair[1] is not None for word in pair)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"--model": "digits:resnet9"}, "there is no network 'digits:resnet9'"),
+        ({"--model": "resnet20"}, "there is no network 'resnet20'"),
+        ({"--model": "cifar:resnet20"}, "doesn't fit the network"),
+        ({"--data": "mnist"}, "there is no data 'mnist'"),
+        ({"--data": "cifar10:/no/such/folder"}, "there is no folder '/no/such/folder'"),
+        ({"--weights": "/no/such/file.pt"}, "there is no weights file '/no/such/file.pt'"),
+        ({"--weights": None}, "has no weights of its own; give --weights FILE"),
+        ({"--allocator": "oracle"}, "there is no allocator 'oracle'"),
+        ({"--preset": "best"}, "there is no preset 'best'"),
+        ({"--normalize": "mnist"}, "--normalize 'mnist' is not understood"),
+        ({"--normalize": "0.5,0.5,0.5/0.2,0.2,0.2"}, "3 channels doesn't fit digits"),
+        ({"--device": "tpu"}, "there is no device 'tpu' here"),
+        ({"--bits": None}, "give exactly one of --bits, --bytes and --ratio; got none"),
+        ({"--bytes": "9000"}, "got --bits and --bytes"),
+        ({"--bits": "0"}, "bits_per_weight = 0.0 is impossible"),
+        ({"--bits": "-1"}, "bits_per_weight = -1.0 is impossible"),
+        ({"--bits": "nan"}, "is impossible; give a positive number"),
+        ({"--bits": "two"}, "--bits"),
+        ({"--epochs": "-1"}, "--epochs"),
+        ({"--seed": "-3"}, "--seed"),
+        ({"--bits": "0.01"}, "give at least"),
+        ({"--frobnicate": "1"}, "No such option"),
+    ],
+)
+def test_a_bad_option_is_one_sentence(changes: dict[str, object], sentence: str, weights, tmp_path, ravn) -> None:
+    code, out, err = ravn(*words(changes, tmp_path / "r", weights))
+    assert code == 2
+    lines = err.strip().splitlines()
+    assert lines[-1].startswith("ravn: ")
+    assert sentence in lines[-1]
+    assert "Traceback" not in err
+    assert not out
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_budget_below_the_smallest_file_names_one_that_works(weights, tmp_path, ravn) -> None:
+    def attempt(size: int, out: Path) -> tuple[int, str]:
+        changes = {"--bits": None, "--bytes": size, "--allocator": "knapsack"}
+        code, _, err = ravn(*words(changes, out, weights))
+        return code, err
+
+    code, err = attempt(500, tmp_path / "a")
+    assert code == 2
+    smallest = int(err.split("give at least ")[1].split(" ")[0].replace(",", ""))
+    code, err = attempt(smallest, tmp_path / "b")
+    assert code == 0, err
+    assert (tmp_path / "b" / "model.ravn").stat().st_size <= smallest
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_name_their_layer(value: float, weights, tmp_path, ravn) -> None:
+    state = load_file(weights)
+    state["layer2.0.conv1.weight"][0, 0, 0, 0] = value
+    save_file(state, tmp_path / "bad.safetensors")
+    code, _, err = ravn(*words({"--weights": tmp_path / "bad.safetensors"}, tmp_path / "r", weights))
+    assert code == 2
+    assert "layer 'layer2.0.conv1.weight' holds NaN or infinite weights" in err
+    assert not (tmp_path / "r").exists()
+
+
+def test_statistics_that_are_not_finite_name_their_layer(weights, tmp_path, ravn) -> None:
+    state = load_file(weights)
+    state["bn1.running_var"][3] = float("nan")
+    save_file(state, tmp_path / "bad.safetensors")
+    code, _, err = ravn(*words({"--weights": tmp_path / "bad.safetensors"}, tmp_path / "r", weights))
+    assert code == 2
+    assert "'bn1.running_var' holds NaN" in err
+
+
+def test_an_output_that_is_a_file_or_another_run_is_refused(weights, tmp_path, ravn) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, _, err = ravn(*words({"--out": tmp_path / "file"}, tmp_path, weights))
+    assert code == 2
+    assert "is a file; give a folder" in err
+    assert (tmp_path / "file").read_text() == "mine"
+    code, _, err = ravn(*words({}, tmp_path / "r", weights), "--resume")
+    assert code == 2
+    assert "holds no run to go on with" in err
+
+
+def test_files_that_are_no_ravn_files_are_told_apart(weights: Path, tmp_path: Path, ravn) -> None:
+    torch.save({}, tmp_path / "net.pt")
+    (tmp_path / "text.ravn").write_text("hello")
+    (tmp_path / "empty.ravn").touch()
+    for path, kind in (
+        (weights, "a safetensors file that ravn didn't write"),
+        (tmp_path / "net.pt", "a pickle or zip archive"),
+        (tmp_path / "text.ravn", "text"),
+        (tmp_path / "empty.ravn", "empty"),
+        (tmp_path / "absent.ravn", "there is no file"),
+        (tmp_path, "is a folder"),
+    ):
+        for command in (("inspect", path), ("evaluate", path, "--data", "digits")):
+            code, _, err = ravn(*command)
+            assert code == 2
+            assert kind in err
+            assert str(path) in err
+
+
+def test_a_report_of_a_folder_without_a_run_is_refused(tmp_path: Path, ravn) -> None:
+    code, _, err = ravn("report", tmp_path)
+    assert code == 2
+    assert "holds no result.json" in err

@@ -1,0 +1,129 @@
+"""Eq. 5 to 7 against explicit sums, and features read where the paper reads them."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ravn.fidelity import DISTANCES, feature_points, features, fidelity_loss, l2, performance_gap, ravn_loss
+
+seeds = st.integers(0, 10**6)
+quick = settings(deadline=None, derandomize=True, max_examples=40)
+
+
+def random(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@given(seeds, st.floats(1e-3, 1e3))
+@quick
+def test_l2_is_scale_invariant_and_an_explicit_sum(seed: int, scale: float) -> None:
+    reference, other = random(seed, 3, 2, 2), random(seed + 1, 3, 2, 2)
+    pairs = list(zip(reference.flatten().tolist(), other.flatten().tolist(), strict=True))
+    expected = sum((f - q) ** 2 for f, q in pairs) / sum(f**2 for f, _ in pairs)
+    assert float(l2(reference, other)) == pytest.approx(expected)
+    assert float(l2(scale * reference, scale * other)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_distances_vanish_for_equal_features_alone(name: str) -> None:
+    reference, other = random(0, 4, 3), random(1, 4, 3)
+    assert float(DISTANCES[name](reference, reference)) == pytest.approx(0, abs=1e-12)
+    assert float(DISTANCES[name](reference, other)) > 0.1
+    assert math.isfinite(float(DISTANCES[name](torch.zeros(4, 3), other)))
+
+
+def test_fidelity_is_the_mean_over_layers_however_loud_they_are() -> None:
+    reference = {"quiet": 1e-3 * random(0, 4, 8), "loud": 1e3 * random(1, 4, 2, 3, 3), "exact": random(2, 4, 5)}
+    other = {"quiet": 1.1 * reference["quiet"], "loud": 0.8 * reference["loud"], "exact": reference["exact"]}
+    assert float(fidelity_loss(reference, other)) == pytest.approx((0.01 + 0.04 + 0) / 3)
+    assert float(fidelity_loss(reference, other, DISTANCES["l1"])) == pytest.approx((0.1 + 0.2 + 0) / 3)
+    assert float(fidelity_loss({}, {})) == 0
+
+
+@given(seeds, st.integers(1, 5), st.integers(2, 6))
+@quick
+def test_the_gap_is_the_divergence_from_the_reference(seed: int, images: int, classes: int) -> None:
+    reference, logits = 3 * random(seed, images, classes), 3 * random(seed + 1, images, classes)
+    expected = 0.0
+    for goal, ours in zip(reference.tolist(), logits.tolist(), strict=True):
+        p, q = ([math.exp(v) / sum(map(math.exp, row)) for v in row] for row in (goal, ours))
+        expected += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / images
+    assert float(performance_gap(reference, logits)) == pytest.approx(expected)
+    assert expected >= 0
+    assert float(performance_gap(reference, reference + 7)) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_loss_of_the_paper_is_fidelity_plus_lambda_gaps() -> None:
+    assert float(ravn_loss(torch.tensor(0.25), torch.tensor(0.5))) == 0.75
+    assert float(ravn_loss(torch.tensor(0.25), torch.tensor(0.5), trade_off=2.0)) == 1.25
+
+
+class Residual(nn.Module):
+    """Layers with and without a batch norm behind them, activations in place, and a layer that never runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(4)
+        self.conv1 = nn.Conv2d(1, 4, 3, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 1)
+        self.idle = nn.Linear(2, 2)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu_(self.bn1(self.conv1(x)))
+        x = functional.relu_(self.conv2(x) + x)
+        return self.head(x.mean((2, 3)))
+
+
+WEIGHTS = ("conv1.weight", "conv2.weight", "idle.weight", "head.weight")
+BATCH = random(3, 5, 1, 6, 6).float()
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+def test_features_are_read_after_the_batch_norm_that_takes_the_layers_output() -> None:
+    model = Residual().eval()
+    assert set(feature_points(model, WEIGHTS, BATCH)) == {"bn1", "conv2", "head"}
+    assert feature_points(model, ["conv2.weight"], BATCH) == ("conv2",)
+    assert hooks(model) == 0
+
+
+def test_a_layer_and_its_bias_give_one_point() -> None:
+    assert feature_points(Residual().eval(), ["conv1.weight", "conv1.bias"], BATCH) == ("bn1",)
+
+
+def test_features_are_the_outputs_whatever_happens_in_place_afterwards() -> None:
+    model = Residual().eval()
+    with torch.no_grad(), features(model, ("bn1", "head")) as seen:
+        logits = model(BATCH)
+    assert torch.equal(seen["head"], logits)
+    torch.testing.assert_close(seen["bn1"], model.bn1(model.conv1(BATCH)))
+    assert (seen["bn1"] < 0).any()
+
+
+def test_features_of_the_first_images_follow_every_forward_pass() -> None:
+    model = nn.Sequential(nn.Linear(3, 2))
+    with features(model, ("0",), images=2) as seen:
+        assert seen == {}
+        for inputs in (torch.ones(5, 3), torch.zeros(5, 3)):
+            assert torch.equal(model(inputs)[:2], seen["0"])
+    assert seen["0"].requires_grad
+
+
+def test_no_hook_survives_an_exception() -> None:
+    model = Residual().eval()
+    wrong = torch.zeros(2, 7, 6, 6)
+    with pytest.raises(RuntimeError, match="channels"):
+        feature_points(model, WEIGHTS, wrong)
+    with pytest.raises(RuntimeError, match="channels"), features(model, ("bn1", "head")):
+        model(wrong)
+    with pytest.raises(AttributeError, match="nowhere"), features(model, ("bn1", "nowhere")):
+        pass
+    assert hooks(model) == 0

@@ -1,0 +1,130 @@
+"""What the network computes with is what a file would hold, at the bytes that were asked for."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from separable import coarse_codecs, payload_bytes, small_network
+from torch import Tensor, nn
+
+from ravn.codecs import ClusterCodec, CodebookCodec, Codec, EntropyCodec, UniformCodec, decoded
+from ravn.codecs.base import as_matrix
+from ravn.encoding import encode_network
+from ravn.layers import set_weights
+from ravn.training.straight_through import StraightThrough
+
+CODECS = [EntropyCodec(0.1), ClusterCodec((1, 0, 2)), CodebookCodec(2), UniformCodec(2), UniformCodec(3, False)]
+NAMES = ("0.weight", "6.weight")
+
+
+def started(codec: Codec, capacity_bytes: int = 200) -> tuple[nn.Module, StraightThrough]:
+    network = small_network()
+    latents = {name: network.get_parameter(name).detach() for name in NAMES}
+    return network, StraightThrough(network, dict.fromkeys(NAMES, codec), capacity_bytes, latents)
+
+
+def moved(quantized: StraightThrough, amount: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for latent in quantized.parameters():
+            latent += amount * torch.randn(latent.shape, generator=generator)
+
+
+def latent_network(network: nn.Module, quantized: StraightThrough) -> nn.Module:
+    network = copy.deepcopy(network)
+    set_weights(network, [(name, latent.detach()) for name, latent in quantized.latents.items()])
+    return network
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=repr)
+def test_after_a_refit_the_network_holds_what_a_file_would_hold(codec: Codec) -> None:
+    network, quantized = started(codec)
+    quantized.refit()
+    moved(quantized, 0.05)
+    quantized.refit()
+    encoded = encode_network(latent_network(network, quantized), quantized.codecs, [])
+    assert all(torch.equal(network.get_parameter(name), decoded(encoded[name])) for name in NAMES)
+    assert quantized.size_bytes() == sum(len(e.payload) for e in encoded.values())
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=repr)
+def test_after_a_refresh_the_weights_lie_on_the_levels_of_the_last_refit(codec: Codec) -> None:
+    network, quantized = started(codec)
+    quantized.refit()
+    grids = {name: quantized.codecs[name].grid(as_matrix(quantized.latents[name])) for name in NAMES}
+    before = {name: network.get_parameter(name).clone() for name in NAMES}
+    moved(quantized, 0.5)
+    quantized.refresh()
+    for name in NAMES:
+        levels, weight = grids[name].levels, as_matrix(network.get_parameter(name))
+        assert (weight[:, :, None] == levels[:, None, :]).any(-1).all()
+        assert not torch.equal(weight, as_matrix(before[name]))
+
+
+def test_equal_steps_stay_multiples_of_the_step() -> None:
+    network, quantized = started(EntropyCodec(0.1))
+    for _ in range(3):
+        moved(quantized, 0.1)
+        quantized.refit()
+        for name, codec in quantized.codecs.items():
+            assert isinstance(codec, EntropyCodec)
+            weight = network.get_parameter(name)
+            torch.testing.assert_close(weight / codec.step, torch.round(weight / codec.step))
+
+
+@given(st.floats(0.75, 1.35), st.floats(0.5, 2.5))
+@settings(deadline=None, derandomize=True, max_examples=8)
+def test_refits_bring_the_bytes_to_the_capacity(share: float, factor: float) -> None:
+    network = nn.Sequential(nn.Linear(128, 64), nn.Linear(64, 96))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    codecs = coarse_codecs(network, factor)
+    latents = {name: network.get_parameter(name).detach() for name in codecs}
+    capacity = round(share * payload_bytes(network, codecs))
+    quantized = StraightThrough(network, codecs, capacity, latents)
+    for _ in range(10):
+        quantized.refit()
+    assert abs(quantized.size_bytes() - capacity) <= 0.01 * capacity
+
+
+@pytest.mark.parametrize("codec", [c for c in CODECS if not isinstance(c, EntropyCodec)], ids=repr)
+def test_codecs_without_a_step_are_kept(codec: Codec) -> None:
+    _, quantized = started(codec, capacity_bytes=10)
+    quantized.refit()
+    assert quantized.codecs == dict.fromkeys(NAMES, codec)
+
+
+def test_gradients_move_to_the_latent_weights() -> None:
+    network, quantized = started(EntropyCodec(0.1))
+    quantized.refit()
+    network(torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))).square().sum().backward()
+    expected: dict[str, Tensor] = {name: network.get_parameter(name).grad.clone() for name in NAMES}
+    bias = network.get_parameter("6.bias").grad.clone()
+    quantized.take_gradients()
+    for name in NAMES:
+        assert torch.equal(quantized.latents[name].grad, expected[name])
+        assert expected[name].abs().sum() > 0
+        assert network.get_parameter(name).grad is None
+    assert torch.equal(network.get_parameter("6.bias").grad, bias)
+
+
+def test_a_weight_without_a_gradient_gives_none() -> None:
+    network, quantized = started(EntropyCodec(0.1))
+    quantized.refit()
+    network[:4](torch.ones(2, 1, 8, 8)).sum().backward()
+    quantized.take_gradients()
+    assert quantized.latents["6.weight"].grad is None
+    assert quantized.latents["0.weight"].grad is not None
+
+
+def test_latent_weights_are_copies() -> None:
+    network = small_network()
+    given_latents = {name: network.get_parameter(name).detach().clone() for name in NAMES}
+    kept = {name: latent.clone() for name, latent in given_latents.items()}
+    quantized = StraightThrough(network, dict.fromkeys(NAMES, EntropyCodec(0.1)), 200, given_latents)
+    moved(quantized, 1.0)
+    quantized.refit()
+    assert all(torch.equal(given_latents[name], kept[name]) for name in NAMES)

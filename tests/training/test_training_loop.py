@@ -1,0 +1,223 @@
+"""Training repairs a crushed network, touches nothing else, and repeats itself to the bit."""
+
+import copy
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from separable import coarse_codecs, noisy_patterns, payload_bytes
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from ravn.codecs import ClusterCodec, Codec, decoded
+from ravn.encoding import encode_network
+from ravn.errors import RavnError
+from ravn.fidelity import performance_gap
+from ravn.layers import set_weights
+from ravn.metrics import top1_accuracy
+from ravn.task import Task
+from ravn.training import Recipe, Trained, train
+
+FAST = Recipe(epochs=3, batch_size=32, learning_rate=3e-3, refit_every=5)
+CLUSTERS = ClusterCodec((0, 1, 0))
+
+
+def crushed(model: nn.Module, codecs: dict[str, Codec]) -> nn.Module:
+    network = copy.deepcopy(model)
+    encoded = encode_network(model, codecs, [])
+    set_weights(network, [(name, decoded(e)) for name, e in encoded.items()])
+    return network
+
+
+def run(task: Task, recipe: Recipe = FAST, *, seed: int = 0, start: nn.Module | None = None) -> Trained:
+    codecs = coarse_codecs(task.model)
+    capacity = round(0.9 * payload_bytes(task.model, codecs))
+    return train(task, start or crushed(task.model, codecs), codecs, capacity, recipe=recipe, seed=seed)
+
+
+def gap(task: Task, model: nn.Module) -> float:
+    inputs = task.validation.tensors[0]
+    with torch.no_grad():
+        return float(performance_gap(task.model(inputs), model.eval()(inputs)))
+
+
+def states(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(v, second[n]) for n, v in first.items())
+
+
+@pytest.mark.parametrize("kind", ["entropy", "cluster"])
+def test_training_repairs_a_crushed_network_within_its_bytes(task: Task, kind: str) -> None:
+    codecs = coarse_codecs(task.model)
+    if kind == "cluster":
+        codecs = dict.fromkeys(codecs, ClusterCodec((0, 0)))
+    start, capacity = crushed(task.model, codecs), payload_bytes(task.model, codecs)
+    recipe = replace(FAST, epochs=6, learning_rate=0.01, distillation=1.0, labels=0.0)
+    trained = train(task, start, codecs, capacity, recipe=recipe)
+    assert gap(task, trained.model) < 0.5 * gap(task, start)
+    accuracy = top1_accuracy(trained.model, task.validation, task.transform)
+    assert accuracy > top1_accuracy(start, task.validation, task.transform)
+    assert [epoch for epoch, _, _ in trained.curve] == [1, 2, 3, 4, 5, 6]
+    assert trained.curve[-1][1] < trained.curve[0][1]
+    assert trained.curve[-1][2] == accuracy
+    if kind == "cluster":
+        assert trained.codecs == codecs
+    else:
+        latent = copy.deepcopy(trained.model)
+        set_weights(latent, trained.latents.items())
+        assert abs(payload_bytes(latent, trained.codecs) - capacity) <= 0.05 * capacity
+
+
+@pytest.mark.parametrize("kind", ["entropy", "cluster"])
+def test_the_trained_network_is_what_its_latent_weights_encode_to(task: Task, kind: str) -> None:
+    codecs = coarse_codecs(task.model)
+    if kind == "cluster":
+        codecs = dict.fromkeys(codecs, CLUSTERS)
+    capacity = payload_bytes(task.model, codecs)
+    trained = train(task, crushed(task.model, codecs), codecs, capacity, recipe=replace(FAST, epochs=1))
+    latent = copy.deepcopy(trained.model)
+    set_weights(latent, trained.latents.items())
+    for name, encoded in encode_network(latent, trained.codecs, []).items():
+        assert torch.equal(decoded(encoded), trained.model.get_parameter(name))
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_else_was_drawn(task: Task) -> None:
+    first = run(task)
+    torch.rand(5)
+    again, other = run(task), run(task, seed=1)
+    assert same(first.latents, again.latents)
+    assert same(first.model.state_dict(), again.model.state_dict())
+    assert (first.codecs, first.curve) == (again.codecs, again.curve)
+    assert not same(first.latents, other.latents)
+
+
+def test_every_epoch_has_an_order_of_its_own(task: Task) -> None:
+    epochs: dict[str, list[Tensor]] = {}
+
+    def progress(batches, title, total):
+        epochs[title] = [labels for _, labels in batches]
+        assert len(epochs[title]) == total
+        return zip([torch.zeros(2, 1, 8, 8)], [torch.zeros(2, dtype=torch.long)], strict=True)
+
+    train(task, task.model, coarse_codecs(task.model), 120, recipe=FAST, progress=progress)
+    assert list(epochs) == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    first, second, third = (torch.cat(batches).tolist() for batches in epochs.values())
+    assert sorted(first) == sorted(second) == sorted(third)
+    assert first != second != third != first
+
+
+def test_training_starts_from_the_float_weights_and_shows_them_quantized(task: Task) -> None:
+    codecs = coarse_codecs(task.model)
+    trained = train(task, task.model, codecs, 10**6, recipe=replace(FAST, epochs=0))
+    for name in codecs:
+        assert torch.equal(trained.latents[name], task.model.get_parameter(name))
+        assert not torch.equal(trained.model.get_parameter(name), task.model.get_parameter(name))
+
+
+def test_the_callers_random_numbers_go_on_undisturbed(task: Task) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    run(task, replace(FAST, epochs=1))
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_teacher_and_start_stay_as_they_were(task: Task) -> None:
+    teacher = copy.deepcopy(task.model).train()
+    teacher[1].eval()
+    start = crushed(teacher, coarse_codecs(teacher))
+    modes = [module.training for module in teacher.modules()]
+    before, began = states(teacher), states(start)
+    run(replace(task, model=teacher), replace(FAST, fidelity=1.0), start=start)
+    assert same(before, teacher.state_dict())
+    assert same(began, start.state_dict())
+    assert [module.training for module in teacher.modules()] == modes
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert not any(module._forward_hooks for module in teacher.modules())
+
+
+def test_without_their_weight_the_labels_are_never_looked_at(task: Task) -> None:
+    inputs, labels = task.train.tensors
+    unlabelled = replace(task, train=TensorDataset(inputs, torch.full_like(labels, -1)))
+    recipe = replace(FAST, epochs=1, labels=0.0, distillation=1.0, fidelity=1.0)
+    assert same(run(task, recipe).latents, run(unlabelled, recipe).latents)
+    with pytest.raises(IndexError, match="-1"):
+        run(unlabelled, replace(recipe, labels=0.1))
+
+
+def test_the_loss_is_what_the_recipe_says(task: Task) -> None:
+    teacher = copy.deepcopy(task.model)
+    teacher[5].p = 0.0
+    still = replace(task, model=teacher, train=noisy_patterns(64, 3), augment=lambda batch, _: batch)
+    recipe = Recipe(
+        mixed_precision=False, epochs=1, batch_size=64, learning_rate=0.0, fidelity=0.5, distillation=0.7, labels=0.3
+    )
+    codecs: dict[str, Codec] = dict.fromkeys(coarse_codecs(teacher), CLUSTERS)
+    trained = train(still, crushed(teacher, codecs), codecs, 10**6, recipe=recipe)
+    inputs, labels = still.train.tensors
+    with torch.no_grad():
+        student = copy.deepcopy(trained.model).train()
+        reference, ours = (network[:2](inputs) for network in (teacher, student))
+        goal, logits = (network(inputs).double() for network in (teacher, student))
+    fidelity = sum(float((f - q).square().sum() / f.square().sum()) / 2 for f, q in ((reference, ours), (goal, logits)))
+    p, q = goal.softmax(1), logits.softmax(1)
+    divergence = float((p * (p.log() - q.log())).sum()) / len(inputs)
+    surprise = -sum(math.log(float(row[label])) for row, label in zip(q, labels, strict=True)) / len(inputs)
+    expected = 0.5 * fidelity + 0.7 * divergence + 0.3 * surprise
+    assert trained.curve[0][1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_network_of_half_precision_is_trained(task: Task) -> None:
+    halved = copy.deepcopy(task.model).to(torch.bfloat16)
+    half = replace(task, model=halved, transform=lambda batch: batch.to(torch.bfloat16))
+    trained = run(half, replace(FAST, epochs=1))
+    assert trained.curve[0][2] > 50
+    assert trained.model.get_parameter("0.weight").dtype == torch.bfloat16
+
+
+def test_frozen_weights_are_trained_too(task: Task) -> None:
+    frozen = replace(task, model=copy.deepcopy(task.model).requires_grad_(False))
+    trained, still = run(frozen, replace(FAST, epochs=1)), run(frozen, replace(FAST, epochs=0))
+    assert all(not torch.equal(latent, still.latents[name]) for name, latent in trained.latents.items())
+    assert torch.equal(trained.model.get_parameter("6.bias"), frozen.model.get_parameter("6.bias"))
+
+
+def test_a_loss_that_is_not_finite_says_where(task: Task) -> None:
+    calls = []
+
+    def poisoned(batch: Tensor) -> Tensor:
+        calls.append(len(batch))
+        return batch * (math.nan if len(calls) == 12 else 1.0)
+
+    # An epoch takes eight batches, and validation one: the twelfth is the third of the second epoch.
+    with pytest.raises(RavnError, match=r"loss became nan in epoch 2, step 3; give a learning rate below 0\.003"):
+        run(replace(task, transform=poisoned))
+
+
+@pytest.mark.parametrize("rate", [1e16, 1e30])
+def test_diverging_weights_say_where(task: Task, rate: float) -> None:
+    with pytest.raises(RavnError, match=r"in epoch 1, step \d+; give a learning rate below 1e\+"):
+        run(task, replace(FAST, learning_rate=rate))
+
+
+@given(st.floats(0, 0.99), st.floats(0, 1), st.lists(st.floats(0, 1), min_size=2, max_size=5))
+@settings(deadline=None, derandomize=True)
+def test_the_rate_rises_straight_and_falls_to_the_final_rate(warmup: float, final: float, shares: list[float]) -> None:
+    recipe = Recipe(warmup=warmup, final_rate=final)
+    assert recipe.rate(1.0) == pytest.approx(final, abs=1e-9)
+    assert recipe.rate(warmup) == pytest.approx(1.0)
+    assert recipe.rate(warmup / 4) == pytest.approx(0.25 if warmup else 1.0)
+    assert recipe.rate((1 + warmup) / 2) == pytest.approx((1 + final) / 2)
+    falling = [recipe.rate(warmup + (1 - warmup) * share) for share in sorted(shares)]
+    assert all(later <= earlier + 1e-9 for earlier, later in itertools.pairwise(falling))
+
+
+def test_a_rate_may_rise_all_the_way() -> None:
+    assert [Recipe(warmup=1.0).rate(share) for share in (0.25, 1.0)] == [0.25, 1.0]
