@@ -45,7 +45,7 @@ class Moments:
         ridge = damping * second.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
         second = second + ridge[:, None, None] * torch.eye(columns, dtype=second.dtype, device=second.device)
         blocks = weight.double().reshape(groups, -1, columns)
-        shift = torch.linalg.solve(second, (blocks @ self.cross.double()).mT).mT
+        shift = torch.cholesky_solve((blocks @ self.cross.double()).mT, torch.linalg.cholesky(second)).mT
         return (blocks + shift).reshape(weight.shape).to(weight.dtype)
 
 

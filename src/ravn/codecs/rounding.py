@@ -46,8 +46,9 @@ def curvature(second_moment: Tensor, damping: float = 0.01, *, by_energy: bool =
     moment = moment[:, order][:, :, order]
     ridge = (damping * diagonal.mean(-1)).clamp_min(1e-12)
     identity = torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
-    inverse = torch.linalg.inv(moment + ridge[:, None, None] * identity)
-    factor = torch.linalg.cholesky((inverse + inverse.mT) / 2, upper=True)
+    # With J the reversal, J H J = L L^T gives H = A A^T for the upper triangular A = J L J, and so U = A^-1.
+    lower = torch.linalg.cholesky((moment + ridge[:, None, None] * identity).flip(-2, -1))
+    factor = torch.linalg.solve_triangular(lower.flip(-2, -1), identity, upper=True)
     gain = factor.diagonal(dim1=-2, dim2=-1).log().mean().mul(-2).exp()
     return Curvature(factor.to(second_moment.dtype), order, float(gain))
 
