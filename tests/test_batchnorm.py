@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ravn.batchnorm import canonical
+from ravn.batchnorm import canonical, shortened
 
 
 def randomised(model: nn.Module, seed: int) -> nn.Module:
@@ -119,3 +119,17 @@ def test_a_module_that_is_used_twice_is_replaced_under_both_names() -> None:
 def test_low_precision_keeps_its_dtype() -> None:
     norm = randomised(nn.BatchNorm1d(4), 0).to(torch.bfloat16)
     assert canonical(norm)["weight"].dtype == torch.bfloat16
+
+
+FLOATS = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
+
+
+@given(st.lists(FLOATS, min_size=1, max_size=20), st.integers(1, 23))
+def test_shortened_floats_are_near_and_have_the_bits_that_were_asked_for(values: list[float], bits: int) -> None:
+    tensor = torch.tensor(values)
+    short = shortened(tensor, bits)
+    assert ((short - tensor).abs().double() <= tensor.abs().double() * 2.0 ** -(bits + 1) * (1 + 1e-9)).all()
+    mantissa, _ = torch.frexp(short.double())
+    assert torch.equal(mantissa * 2 ** (bits + 1), (mantissa * 2 ** (bits + 1)).round())
+    assert torch.equal(shortened(short, bits), short)
+    assert short.dtype == tensor.dtype

@@ -90,11 +90,11 @@ def measure_baseline(
     start = time.perf_counter()
     progress.stage(method)
     layers = stages.checked_layers(task.model)
-    capacity = limit_bytes - stages.floor_of(task, task.model, layers).overhead_bytes
+    capacity = limit_bytes - stages.floor_of(task, task.model, layers, limit_bytes).overhead_bytes
     inputs = stages.draw_inputs(task, settings)
     codecs = plan(layers, capacity)
     coded = stages.realise(task.model, codecs, capacity, inputs=inputs, progress=progress)
-    data = pack(stages.artifact_of(task, coded, "uniform"))
+    data = pack(stages.artifact_of(task, coded, "uniform", limit_bytes))
     seconds = time.perf_counter() - start
     test = task.test if task.test is not None else task.validation
     accuracy = top1_accuracy(loaded_from(data, task.model), test, task.transform)

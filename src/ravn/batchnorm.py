@@ -1,4 +1,4 @@
-"""Batch norms: statistics of the quantized network, and a canonical form of two vectors instead of four."""
+"""What is not a code: batch norms as two vectors instead of four, and parameters no finer than the weights ask for."""
 
 import copy
 from collections import Counter
@@ -32,6 +32,13 @@ def canonical(model: nn.Module) -> dict[str, Tensor]:
             replaced = _moved(module, mean, variance)
             state |= {f"{prefix}.{name}" if prefix else name: tensor for name, tensor in replaced.items()}
     return state
+
+
+def shortened(tensor: Tensor, mantissa_bits: int) -> Tensor:
+    """Floats rounded to so many bits of mantissa behind the leading one, a relative error of 2^-(bits + 1) at most."""
+    mantissa, exponent = torch.frexp(tensor.double())
+    whole = 2.0 ** (mantissa_bits + 1)
+    return torch.ldexp((mantissa * whole).round() / whole, exponent).to(tensor.dtype)
 
 
 def reestimated(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:

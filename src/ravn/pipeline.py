@@ -90,7 +90,7 @@ class _Run:
         self.layers = stages.checked_layers(task.model)
         self.parameters = parameter_count(task.model)
         self.limit_bytes = budget.limit_bytes(self.parameters)
-        floor = stages.floor_of(task, task.model, self.layers)
+        floor = stages.floor_of(task, task.model, self.layers, self.limit_bytes)
         stages.ensure_reachable(floor.smallest_bytes, self.limit_bytes)
         self.capacity_bytes = self.limit_bytes - floor.overhead_bytes
         self.inputs = stages.draw_inputs(task, settings)
@@ -185,7 +185,7 @@ class _Run:
         Raises:
             BudgetError: it would exceed the budget.
         """
-        data = pack(stages.artifact_of(self.task, coded, self.allocator.name))
+        data = pack(stages.artifact_of(self.task, coded, self.allocator.name, self.limit_bytes))
         if len(data) > self.limit_bytes:
             raise BudgetError(
                 f"the file would take {len(data):,} bytes where {self.limit_bytes:,} are allowed",

@@ -1,6 +1,7 @@
 """The stages of a run, each a function of what the stage before gave."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,7 +14,7 @@ from ravn.allocators.ledger import logged
 from ravn.allocators.problem import Allocation, Allocator, Problem, Selection
 from ravn.artifact import Artifact, least_bytes, size_bytes
 from ravn.batches import calibration_inputs, in_order, network_inputs
-from ravn.batchnorm import canonical, reestimated
+from ravn.batchnorm import canonical, reestimated, shortened
 from ravn.codecs import Codec, Encoded, EntropyCodec, decoded
 from ravn.encoding import encode_network, encode_within
 from ravn.errors import BudgetError, InputError
@@ -38,6 +39,9 @@ JUDGED_IMAGES, JUDGED_BATCH = 1024, 128
 
 NORM_IMAGES = 2048
 """Training images on which batch norms are re-estimated after training."""
+
+SPARE_BITS, MOST_BITS = 4, 23
+"""Bits of mantissa of biases and batch norms beyond the bits per weight of the budget, and all that a float32 has."""
 
 MARGIN_BYTES = 32
 """Room for the header bytes that depend on the codes."""
@@ -106,11 +110,20 @@ def draw_inputs(task: Task, settings: Settings) -> Inputs:
     return Inputs(*(batches or drawn[0] for batches in drawn))
 
 
-def artifact_of(task: Task, coded: Coded, allocator: str) -> Artifact:
-    """The coded network as the value that a file holds."""
-    tied = tied_parameters(coded.model)
-    state = canonical(coded.model)
-    tensors = {n: t for n, t in state.items() if n not in coded.encoded and n not in tied}
+def artifact_of(task: Task, coded: Coded, allocator: str, limit_bytes: int) -> Artifact:
+    """The coded network as the value that a file holds.
+
+    Biases and batch norms need not be finer than the weights beside them: they keep `SPARE_BITS` more than the budget
+    has for a weight.
+    """
+    tied, parameters = tied_parameters(coded.model), dict(coded.model.named_parameters())
+    rate = 8 * limit_bytes / sum(p.numel() for p in parameters.values())
+    kept = min(math.ceil(rate) + SPARE_BITS, MOST_BITS)
+    tensors = {
+        name: shortened(tensor, kept) if name in parameters and tensor.is_floating_point() else tensor
+        for name, tensor in canonical(coded.model).items()
+        if name not in coded.encoded and name not in tied
+    }
     return Artifact(task.model_name, task.preprocessing, coded.encoded, coded.codecs, tensors, tied, allocator)
 
 
@@ -127,7 +140,7 @@ class Floor:
     smallest_bytes: int
 
 
-def floor_of(task: Task, model: nn.Module, layers: Sequence[Layer]) -> Floor:
+def floor_of(task: Task, model: nn.Module, layers: Sequence[Layer], limit_bytes: int) -> Floor:
     """Measure the file of a network of zeros."""
     codecs: dict[str, Codec] = {}
     for number, layer in enumerate(layers):
@@ -135,7 +148,7 @@ def floor_of(task: Task, model: nn.Module, layers: Sequence[Layer]) -> Floor:
         # Steps of as many digits as real ones have: they stand in the header.
         codecs[layer.name] = EntropyCodec((2 + number / 7) * max(peak, 1e-6))
     encoded = encode_network(model, codecs, [])
-    artifact = artifact_of(task, Coded(model, codecs, encoded), "uniform")
+    artifact = artifact_of(task, Coded(model, codecs, encoded), "uniform", limit_bytes)
     overhead = size_bytes(artifact) - sum(e.size_bytes for e in encoded.values()) + MARGIN_BYTES
     zeros = sum(entropy_bytes(torch.zeros(layer.shape, dtype=torch.int64)) for layer in layers)
     return Floor(overhead, max(overhead + zeros, least_bytes(artifact)))
@@ -253,7 +266,7 @@ def fine_tune(
 ) -> tuple[Coded, Trained]:
     """Train the weights under the plan, and encode what came out."""
     layers = weight_layers(coded.model)
-    capacity = limit_bytes - floor_of(task, coded.model, layers).overhead_bytes
+    capacity = limit_bytes - floor_of(task, coded.model, layers, limit_bytes).overhead_bytes
     trained = train(
         task,
         coded.model,
@@ -282,14 +295,13 @@ def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: S
         """Encode all layers."""
         return encode_network(latent, used, [], rate_price=rate_price)
 
-    capacity = limit_bytes - floor_of(task, latent, layers).overhead_bytes
+    capacity = limit_bytes - floor_of(task, latent, layers, limit_bytes).overhead_bytes
     while True:
         codecs, encoded = encode_within(encode, trained.codecs, capacity, passes=16, tolerance=1 - TRAINING_SHARE**2)
         model = reestimated(Coded(latent, codecs, encoded).quantized(), batches)
         set_weights(model, trained.latents.items())
-        excess = (
-            floor_of(task, model, layers).overhead_bytes + sum(e.size_bytes for e in encoded.values()) - limit_bytes
-        )
+        overhead = floor_of(task, model, layers, limit_bytes).overhead_bytes
+        excess = overhead + sum(e.size_bytes for e in encoded.values()) - limit_bytes
         if excess <= 0:
             return Coded(model, codecs, encoded)
         capacity -= excess
