@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
-from ravn.batches import calibration_inputs, fetch, in_order, shuffled, size
+from ravn.batches import calibration_inputs, drawn, fetch, in_order, shuffled, size
 from ravn.task import Task
 
 CPU = torch.device("cpu")
@@ -109,3 +109,14 @@ def test_calibration_inputs_follow_the_seed_and_not_the_labels() -> None:
 def test_empty_data_give_no_batches(batch_size: int) -> None:
     assert list(in_order(numbered(0), batch_size)) == []
     assert list(shuffled(numbered(0), batch_size, torch.Generator())) == []
+
+
+@pytest.mark.parametrize("dataset", [numbered(20), Items(20)])
+def test_drawn_items_are_distinct_and_follow_the_seed(dataset: Dataset) -> None:
+    def values(seed: int) -> list[float]:
+        return numbers([inputs for inputs, _ in in_order(drawn(dataset, 8, seed), 3)])
+
+    assert len(set(values(0))) == 8
+    assert values(0) == values(0) != values(1)
+    assert set(values(0)) <= set(map(float, range(20)))
+    assert drawn(dataset, 20, 0) is dataset

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.utils.data import Dataset, TensorDataset, default_collate
+from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from ravn.task import Task
 
@@ -28,6 +28,16 @@ def network_inputs(stored: Tensor, transform: Callable[[Tensor], Tensor], device
 def size(dataset: Dataset[Any]) -> int:
     """Number of items of a map-style data set."""
     return len(dataset)  # type: ignore[arg-type]
+
+
+def drawn(dataset: Dataset[Any], count: int, seed: int) -> Dataset[Any]:
+    """So many items drawn from a map-style data set, or the set itself where it has no more."""
+    if count >= size(dataset):
+        return dataset
+    rows = torch.randperm(size(dataset), generator=torch.Generator().manual_seed(seed))[:count]
+    if isinstance(dataset, TensorDataset):
+        return TensorDataset(*(tensor[rows] for tensor in dataset.tensors))
+    return Subset(dataset, rows.tolist())
 
 
 def in_order(dataset: Dataset[Any], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

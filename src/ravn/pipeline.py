@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ravn import stages
+from ravn import finetuning, stages
 from ravn.adapters import rebuild_model
 from ravn.allocators.problem import Allocation, Allocator
 from ravn.artifact import fill, pack, read, unpack, write_atomic
 from ravn.batches import size
+from ravn.codecs import Codec
 from ravn.errors import BudgetError, InputError
 from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
 from ravn.plan import Budget, Plan
@@ -95,6 +96,7 @@ class _Run:
         self.capacity_bytes = self.limit_bytes - floor.overhead_bytes
         self.inputs = stages.draw_inputs(task, settings)
         self.allocation = Allocation((), 0)
+        self.equal: dict[str, Codec] = {}
         self.curve: list[tuple[float, float, float]] = []
         self.seconds: dict[str, float] = {}
 
@@ -104,9 +106,9 @@ class _Run:
             return self._decided(self.task.model, 0)
         untrained = coded = self._decided(self.task.model, 0)
         for number in range(self.settings.rounds):
-            coded = coded if number == 0 else self._decided(coded.model, number)
+            coded = self._trainable(coded) if number == 0 else self._decided(coded.model, number)
             coded = self._trained(coded, number, self.settings.rounds)
-        nearer = stages.nearest_to_float(self.task, (coded, untrained), self.settings)
+        nearer = finetuning.nearest_to_float(self.task, (coded, untrained), self.settings)
         if nearer is untrained:
             self.progress.stage("training brought the network no nearer to the float one: the file holds it untrained")
         return nearer
@@ -142,6 +144,7 @@ class _Run:
             evaluations=paid + allocation.evaluations,
             curve=(*self.allocation.curve, *((paid + number, loss) for number, loss in allocation.curve)),
         )
+        self.equal = bench.codecs(problem.equal)
         self._spent("search", start)
         start = time.perf_counter()
         self.progress.stage("rounding with error compensation")
@@ -157,13 +160,26 @@ class _Run:
         self._spent("rounding", start)
         return coded
 
+    def _trainable(self, coded: Coded) -> Coded:
+        """The decided plan or the equal one, whichever training mends better."""
+        start = time.perf_counter()
+        plans = [coded.codecs] + [self.equal] * (self.settings.trials and self.equal != coded.codecs)
+        task, limit = self.task, self.limit_bytes
+        chosen = finetuning.most_trainable(
+            task, task.model, plans, limit, settings=self.settings, progress=self.progress
+        )
+        if chosen is self.equal:
+            self.progress.stage("training mends the equal step better than the plan of the search")
+        self._spent("trials", start)
+        return replace(coded, codecs=dict(chosen))
+
     def _trained(self, coded: Coded, number: int, rounds: int) -> Coded:
         start = time.perf_counter()
         self.progress.stage("fine-tuning" if rounds == 1 else f"fine-tuning, round {number + 1} of {rounds}")
         epochs = self.settings.recipe.epochs * (number + 1) // rounds - self.settings.recipe.epochs * number // rounds
         settings = replace(self.settings, recipe=replace(self.settings.recipe, epochs=epochs))
         checkpoint = self.folder / f"checkpoint-{number + 1}.pt" if self.folder else None
-        coded, trained = stages.fine_tune(
+        coded, trained = finetuning.fine_tune(
             self.task,
             coded,
             self.limit_bytes,

@@ -20,6 +20,8 @@ class Settings:
         evaluations: how many plans the search may score.
         trade_off: lambda of Eq. 7.
         rounds: alternations of search and training (Algorithm 1).
+        trials: before training, try the decided and the equal plan on a part of it, and train the one that it mends
+            better.
         recipe: how weights are trained; no training when its epochs are 0.
         seed: seed of everything that is drawn.
         device: where the network runs.
@@ -33,6 +35,7 @@ class Settings:
     evaluations: int = 120
     trade_off: float = 1.0
     rounds: int = 1
+    trials: bool = True
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=0))
     seed: int = 0
     device: str = "cpu"
@@ -42,6 +45,7 @@ class Settings:
 PAPER = Settings(
     clusters=8,
     rounds=2,
+    trials=False,
     recipe=Recipe(
         epochs=10,
         batch_size=64,

@@ -4,7 +4,6 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 from ravn.allocators.ledger import logged
 from ravn.allocators.problem import Allocation, Allocator, Problem, Selection
 from ravn.artifact import Artifact, least_bytes, size_bytes
-from ravn.batches import calibration_inputs, in_order, network_inputs
-from ravn.batchnorm import canonical, reestimated, shortened
+from ravn.batches import calibration_inputs
+from ravn.batchnorm import canonical, shortened
 from ravn.codecs import Codec, Encoded, EntropyCodec, decoded
 from ravn.encoding import encode_network, encode_within
 from ravn.errors import BudgetError, InputError
@@ -25,20 +24,10 @@ from ravn.scoring import Judge, Workbench, prepare
 from ravn.scoring.options import Options, entropy_bytes
 from ravn.settings import Settings
 from ravn.task import Task
-from ravn.training import Trained, train
 
 CLUSTER_COUNTS = (8, 6, 5, 4, 3, 2)
 INDEX_SHARE = 0.75
 """Clusters whose indices alone take more than this share of the budget are merged into fewer."""
-
-TRAINING_SHARE = 0.996
-"""Share of the capacity that training aims at, so that what it ends with still fits: trained codes bear no rounding."""
-
-JUDGED_IMAGES, JUDGED_BATCH = 1024, 128
-"""Validation images that choose between the trained and the untrained network, and how many are judged at once."""
-
-NORM_IMAGES = 2048
-"""Training images on which batch norms are re-estimated after training."""
 
 SPARE_BITS, MOST_BITS = 4, 23
 """Bits of mantissa of biases and batch norms beyond the bits per weight of the budget, and all that a float32 has."""
@@ -253,66 +242,6 @@ def best_realised(
     if judge is None or len(coded) == 1:
         return coded[0]
     return min(coded, key=lambda c: judge.loss(c.quantized()))
-
-
-def fine_tune(
-    task: Task,
-    coded: Coded,
-    limit_bytes: int,
-    *,
-    settings: Settings,
-    checkpoint: Path | None,
-    progress: Progress,
-) -> tuple[Coded, Trained]:
-    """Train the weights under the plan, and encode what came out."""
-    layers = weight_layers(coded.model)
-    capacity = limit_bytes - floor_of(task, coded.model, layers, limit_bytes).overhead_bytes
-    trained = train(
-        task,
-        coded.model,
-        coded.codecs,
-        round(TRAINING_SHARE * capacity),
-        recipe=settings.recipe,
-        seed=settings.seed,
-        checkpoint=checkpoint,
-        progress=progress.track,
-    )
-    batches = calibration_inputs(task, NORM_IMAGES, seed=settings.seed, device=torch.device(settings.device))
-    return encode_trained(task, trained, limit_bytes, batches=batches), trained
-
-
-def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: Sequence[Tensor]) -> Coded:
-    """Encode trained weights as they were trained: rounded without compensation, their steps kept if they fit.
-
-    Batch norms are re-estimated on the final codes, and may deflate worse than before: the bytes that are left for the
-    codes are known only afterwards.
-    """
-    latent = copy.deepcopy(trained.model)
-    set_weights(latent, trained.latents.items())
-    layers = weight_layers(latent)
-
-    def encode(used: Mapping[str, Codec], rate_price: float) -> dict[str, Encoded]:
-        """Encode all layers."""
-        return encode_network(latent, used, [], rate_price=rate_price)
-
-    capacity = limit_bytes - floor_of(task, latent, layers, limit_bytes).overhead_bytes
-    while True:
-        codecs, encoded = encode_within(encode, trained.codecs, capacity, passes=16, tolerance=1 - TRAINING_SHARE**2)
-        model = reestimated(Coded(latent, codecs, encoded).quantized(), batches)
-        set_weights(model, trained.latents.items())
-        overhead = floor_of(task, model, layers, limit_bytes).overhead_bytes
-        excess = overhead + sum(e.size_bytes for e in encoded.values()) - limit_bytes
-        if excess <= 0:
-            return Coded(model, codecs, encoded)
-        capacity -= excess
-
-
-def nearest_to_float(task: Task, candidates: Sequence[Coded], settings: Settings) -> Coded:
-    """The candidate with the least L_RAVN (Eq. 7) on validation images, which training has not seen; unlabelled."""
-    batches = islice(in_order(task.validation, JUDGED_BATCH), -(-JUDGED_IMAGES // JUDGED_BATCH))
-    inputs = [network_inputs(stored, task.transform, settings.device) for stored, _ in batches]
-    judge = Judge(task.model, [layer.name for layer in weight_layers(task.model)], inputs, settings.trade_off)
-    return min(candidates, key=lambda coded: judge.loss(coded.quantized()))
 
 
 def ensure_reachable(smallest_bytes: int, limit_bytes: int) -> None:

@@ -1,0 +1,142 @@
+"""The stage that trains: which plan is worth it, the training, and the codes of what came out."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ravn.batches import calibration_inputs, drawn, in_order, network_inputs, size
+from ravn.batchnorm import reestimated
+from ravn.codecs import Codec, Encoded
+from ravn.encoding import encode_network, encode_within
+from ravn.layers import set_weights, weight_layers
+from ravn.progress import Progress
+from ravn.scoring import Judge
+from ravn.settings import Settings
+from ravn.stages import Coded, floor_of
+from ravn.task import Task
+from ravn.training import Trained, train
+
+TRAINING_SHARE = 0.996
+"""Share of the capacity that training aims at, so that what it ends with still fits: trained codes bear no rounding."""
+
+TRIAL_SHARE = 0.15
+"""Length of a trial, as a share of the training."""
+
+JUDGED_IMAGES, JUDGED_BATCH = 1024, 128
+"""Validation images that choose between networks, and how many are judged at once."""
+
+NORM_IMAGES = 2048
+"""Training images on which batch norms are re-estimated after training."""
+
+
+def most_trainable(
+    task: Task,
+    model: nn.Module,
+    plans: Sequence[Mapping[str, Codec]],
+    limit_bytes: int,
+    *,
+    settings: Settings,
+    progress: Progress,
+) -> Mapping[str, Codec]:
+    """The plan under which a short training recovers most of the float network.
+
+    What rounding hurts least is not what training mends best: a search without training favours the first layers,
+    whose errors training takes care of (docs/experiments.md).
+
+    Args:
+        task: the float network and its images.
+        model: network that holds the weights to start from.
+        plans: candidates, without repetition; one alone needs no trial.
+        limit_bytes: the largest allowed file.
+        settings: recipe and seed; every trial sees the same images in the same order.
+        progress: is told how far the work is.
+    """
+    if len(plans) == 1:
+        return plans[0]
+    images = max(round(TRIAL_SHARE * settings.recipe.epochs * size(task.train)), 1)
+    epochs = -(-images // size(task.train))
+    short = replace(task, train=drawn(task.train, -(-images // epochs), settings.seed))
+    trial = replace(settings, recipe=replace(settings.recipe, epochs=epochs))
+    judge, losses = _judge(task, settings), []
+    for number, plan in enumerate(plans):
+        progress.stage(f"trial {number + 1} of {len(plans)}: how well training mends a plan")
+        trained = _train(short, Coded(model, dict(plan), {}), limit_bytes, trial, None, progress)
+        losses.append(judge.loss(reestimated(trained.model, _norm_inputs(task, settings))))
+    return plans[losses.index(min(losses))]
+
+
+def fine_tune(
+    task: Task,
+    coded: Coded,
+    limit_bytes: int,
+    *,
+    settings: Settings,
+    checkpoint: Path | None,
+    progress: Progress,
+) -> tuple[Coded, Trained]:
+    """Train the weights under the plan, and encode what came out."""
+    trained = _train(task, coded, limit_bytes, settings, checkpoint, progress)
+    return encode_trained(task, trained, limit_bytes, batches=_norm_inputs(task, settings)), trained
+
+
+def _train(
+    task: Task, coded: Coded, limit_bytes: int, settings: Settings, checkpoint: Path | None, progress: Progress
+) -> Trained:
+    capacity = limit_bytes - floor_of(task, coded.model, weight_layers(coded.model), limit_bytes).overhead_bytes
+    return train(
+        task,
+        coded.model,
+        coded.codecs,
+        round(TRAINING_SHARE * capacity),
+        recipe=settings.recipe,
+        seed=settings.seed,
+        checkpoint=checkpoint,
+        progress=progress.track,
+    )
+
+
+def _norm_inputs(task: Task, settings: Settings) -> list[Tensor]:
+    return calibration_inputs(task, NORM_IMAGES, seed=settings.seed, device=torch.device(settings.device))
+
+
+def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: Sequence[Tensor]) -> Coded:
+    """Encode trained weights as they were trained: rounded without compensation, their steps kept if they fit.
+
+    Batch norms are re-estimated on the final codes, and may deflate worse than before: the bytes that are left for the
+    codes are known only afterwards.
+    """
+    latent = copy.deepcopy(trained.model)
+    set_weights(latent, trained.latents.items())
+    layers = weight_layers(latent)
+
+    def encode(used: Mapping[str, Codec], rate_price: float) -> dict[str, Encoded]:
+        """Encode all layers."""
+        return encode_network(latent, used, [], rate_price=rate_price)
+
+    capacity = limit_bytes - floor_of(task, latent, layers, limit_bytes).overhead_bytes
+    while True:
+        codecs, encoded = encode_within(encode, trained.codecs, capacity, passes=16, tolerance=1 - TRAINING_SHARE**2)
+        model = reestimated(Coded(latent, codecs, encoded).quantized(), batches)
+        set_weights(model, trained.latents.items())
+        overhead = floor_of(task, model, layers, limit_bytes).overhead_bytes
+        excess = overhead + sum(e.size_bytes for e in encoded.values()) - limit_bytes
+        if excess <= 0:
+            return Coded(model, codecs, encoded)
+        capacity -= excess
+
+
+def nearest_to_float(task: Task, candidates: Sequence[Coded], settings: Settings) -> Coded:
+    """The candidate with the least L_RAVN (Eq. 7) on validation images, which training has not seen; unlabelled."""
+    judge = _judge(task, settings)
+    return min(candidates, key=lambda coded: judge.loss(coded.quantized()))
+
+
+def _judge(task: Task, settings: Settings) -> Judge:
+    batches = islice(in_order(task.validation, JUDGED_BATCH), -(-JUDGED_IMAGES // JUDGED_BATCH))
+    inputs = [network_inputs(stored, task.transform, settings.device) for stored, _ in batches]
+    return Judge(task.model, [layer.name for layer in weight_layers(task.model)], inputs, settings.trade_off)

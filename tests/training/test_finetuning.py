@@ -1,0 +1,60 @@
+"""Trials find the plan that training mends, and nothing is tried where there is no choice."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ravn import finetuning
+from ravn.codecs import Codec, EntropyCodec
+from ravn.progress import Silent
+from ravn.settings import Settings
+from ravn.task import Task
+from ravn.training import Recipe
+from separable import coarse_codecs, payload_bytes, trained_task
+
+SETTINGS = Settings(calibration_images=32, recipe=Recipe(epochs=8, batch_size=32, refit_every=4))
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return trained_task()
+
+
+def limit_bytes(task: Task, plan: dict[str, Codec]) -> int:
+    """A limit that a plan fills, generous to what is not a code."""
+    return payload_bytes(task.model, plan) + 4000
+
+
+def test_one_plan_alone_needs_no_trial(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetuning, "train", None)
+    plan = coarse_codecs(task.model)
+    chosen = finetuning.most_trainable(task, task.model, [plan], 1, settings=SETTINGS, progress=Silent())
+    assert chosen is plan
+
+
+@pytest.mark.parametrize("sensible_first", [True, False])
+def test_the_plan_that_training_mends_is_chosen(task: Task, *, sensible_first: bool) -> None:
+    sensible = coarse_codecs(task.model)
+    first, *rest = sensible
+    # All bits to the small first layer, next to none to the others: nothing mends that.
+    lopsided = {first: EntropyCodec(1e-4)} | {name: EntropyCodec(1e3) for name in rest}
+    plans = [sensible, lopsided] if sensible_first else [lopsided, sensible]
+    chosen = finetuning.most_trainable(
+        task, task.model, plans, limit_bytes(task, sensible), settings=SETTINGS, progress=Silent()
+    )
+    assert chosen is sensible
+
+
+def test_a_trial_leaves_the_task_and_the_global_generator_alone(task: Task) -> None:
+    before = {name: tensor.clone() for name, tensor in task.model.state_dict().items()}
+    state = torch.random.get_rng_state()
+    plans = [coarse_codecs(task.model), coarse_codecs(task.model, 3.0)]
+    quick = replace(SETTINGS, recipe=replace(SETTINGS.recipe, epochs=2))
+    limit = limit_bytes(task, plans[0])
+    first, second = (
+        finetuning.most_trainable(task, task.model, plans, limit, settings=quick, progress=Silent()) for _ in range(2)
+    )
+    assert first is second
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in task.model.state_dict().items())
