@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from separable import coarse_codecs, payload_bytes, trained_task
 
 from ravn import finetuning
 from ravn.codecs import Codec, EntropyCodec
@@ -11,7 +12,6 @@ from ravn.progress import Silent
 from ravn.settings import Settings
 from ravn.task import Task
 from ravn.training import Recipe
-from separable import coarse_codecs, payload_bytes, trained_task
 
 SETTINGS = Settings(calibration_images=32, recipe=Recipe(epochs=8, batch_size=32, refit_every=4))
 
