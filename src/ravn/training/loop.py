@@ -109,7 +109,7 @@ def train(
         InputError: the checkpoint is not one of this run.
         RavnError: the loss is not finite, or the weights grow beyond what can be coded.
     """
-    model = copy.deepcopy(start)
+    model = copy.deepcopy(start).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     latents = {name: model.get_parameter(name).detach() for name in codecs}
     quantized = StraightThrough(model, codecs, capacity_bytes, latents)
     others = [p for n, p in model.named_parameters() if n not in quantized.latents]
@@ -195,7 +195,8 @@ class _Loss:
     """L_RAVN (Eq. 7) of a batch, with the float network as the reference."""
 
     def __init__(self, task: Task, model: nn.Module, recipe: Recipe) -> None:
-        self._teacher, self._model, self._recipe = copy.deepcopy(task.model).eval(), model, recipe
+        self._teacher = copy.deepcopy(task.model).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._model, self._recipe = model, recipe
         self._transform, self._device = task.transform, next(model.parameters()).device
         self._half = recipe.mixed_precision and computes_bfloat16(self._device)
         self._points: tuple[str, ...] | None = None if recipe.fidelity else ()
