@@ -21,6 +21,7 @@ from ravn.layers import set_weights
 from ravn.metrics import top1_accuracy
 from ravn.task import Task
 from ravn.training import Recipe, Trained, train
+from ravn.training.loop import mixed
 
 FAST = Recipe(epochs=3, batch_size=32, learning_rate=3e-3, refit_every=5)
 CLUSTERS = ClusterCodec((0, 1, 0))
@@ -221,3 +222,22 @@ def test_the_rate_rises_straight_and_falls_to_the_final_rate(warmup: float, fina
 
 def test_a_rate_may_rise_all_the_way() -> None:
     assert [Recipe(warmup=1.0).rate(share) for share in (0.25, 1.0)] == [0.25, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(64, 3, 4, 4), (64, 5)])
+def test_mixed_inputs_lie_between_themselves_and_others(shape: tuple[int, ...]) -> None:
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    for share in (0.0, 0.5, 1.0):
+        blended = mixed(inputs, share, torch.Generator().manual_seed(2))
+        assert torch.equal(blended, mixed(inputs, share, torch.Generator().manual_seed(2)))
+        moved = (blended != inputs).flatten(1).any(1).float().mean()
+        assert abs(float(moved) - share) < 0.2
+        others = inputs[torch.randperm(64, generator=_after_draws(shape))]
+        assert ((blended - inputs).abs() <= 0.5 * (others - inputs).abs() + 1e-6).all()
+
+
+def _after_draws(shape: tuple[int, ...]) -> torch.Generator:
+    """The generator as it stands when the partners are drawn."""
+    generator = torch.Generator().manual_seed(2)
+    torch.rand((2, shape[0], *[1] * (len(shape) - 1)), generator=generator)
+    return generator

@@ -36,10 +36,10 @@ class EntropyCodec(Codec):
     step: float
 
     def __post_init__(self) -> None:
-        # The file holds the step as float32: what is configured must be what is stored.
+        # The file holds the step as float32: what is configured is what is stored, in the fewest digits.
         if not isinstance(self.step, Real) or not _LEAST <= self.step <= _MOST:
             raise InputError(f"a step of {self.step} is impossible; give a positive number")
-        object.__setattr__(self, "step", float(np.float32(self.step)))
+        object.__setattr__(self, "step", float(str(np.float32(self.step))))
 
     def grid(self, weight: Tensor) -> Grid:
         """Levels that cover the weight, priced by how often plain rounding would choose them."""

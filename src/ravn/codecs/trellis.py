@@ -57,7 +57,7 @@ class TrellisCodec(Codec):
             raise InputError(f"a step of {self.step} is impossible; give a positive number")
         if not isinstance(self.states, int) or self.states not in PARITY_CHECKS:
             raise InputError(f"a trellis of {self.states!r} states is impossible; give one of {list(PARITY_CHECKS)}")
-        object.__setattr__(self, "step", float(np.float32(self.step)))
+        object.__setattr__(self, "step", float(str(np.float32(self.step))))
 
     def grid(self, weight: Tensor) -> Grid:
         """Levels that cover the weight, priced by how often plain rounding would choose them."""

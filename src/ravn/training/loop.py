@@ -39,6 +39,8 @@ class Recipe:
         fidelity: weight of L_fidelity (Eq. 6); 1 in the paper.
         distillation: weight of the KL divergence from the float network's outputs.
         labels: weight of the cross-entropy with the labels; 0 never looks at them.
+        mixing: share of the inputs that are blended with others; with labels none is, and inputs that are not numbers
+            on a scale, such as tokens, never are.
         refit_every: steps between two fits of steps, centroids and code lengths to the weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
     """
@@ -53,6 +55,7 @@ class Recipe:
     fidelity: float = 0.0
     distillation: float = 1.0
     labels: float = 0.0
+    mixing: float = 0.5
     refit_every: int = 50
     mixed_precision: bool = True
 
@@ -159,7 +162,7 @@ def _epoch(
         share = (epoch * steps + step + 1) / (recipe.epochs * steps)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * recipe.rate(min(share, 1.0))
-        loss = loss_of(task.augment(stored, generator), labels)
+        loss = loss_of(task.augment(stored, generator), labels, generator)
         if not torch.isfinite(loss):
             raise _diverged(f"the training loss became {loss.item()}", (epoch, step), recipe)
         optimizer.zero_grad()
@@ -201,8 +204,10 @@ class _Loss:
         self._half = recipe.mixed_precision and computes_bfloat16(self._device)
         self._points: tuple[str, ...] | None = None if recipe.fidelity else ()
 
-    def __call__(self, stored: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, stored: Tensor, labels: Tensor, generator: Generator) -> Tensor:
         recipe, inputs = self._recipe, network_inputs(stored, self._transform, self._device)
+        if recipe.mixing and not recipe.labels and inputs.is_floating_point():
+            inputs = mixed(inputs, recipe.mixing, generator)
         if self._points is None:
             names = [n for n, p in self._teacher.named_parameters() if p.dim() >= 2]
             self._points = feature_points(self._teacher, names, inputs[:2])
@@ -217,6 +222,26 @@ class _Loss:
         if not self._points:
             return gap
         return ravn_loss(recipe.fidelity * fidelity_loss(reference, ours), gap)
+
+
+def mixed(inputs: Tensor, share: float, generator: Generator) -> Tensor:
+    """Blend a share of the inputs with others of the batch (mixup, arXiv 1710.09412).
+
+    The float network has fitted its training images and is sure of them; between them it has more to teach
+    (arXiv 2106.05237).
+
+    Args:
+        inputs: network inputs, shape (batch, ...).
+        share: of the inputs that are blended, in 0..1.
+        generator: source of the draws.
+
+    Returns:
+        Inputs of the same shape; each has at least half of its own.
+    """
+    weight, chance = torch.rand((2, len(inputs), *[1] * (inputs.dim() - 1)), generator=generator)
+    weight = torch.where(chance < share, torch.maximum(weight, 1 - weight), 1.0).to(inputs)
+    other = torch.randperm(len(inputs), generator=generator).to(inputs.device)
+    return torch.lerp(inputs[other], inputs, weight)
 
 
 def computes_bfloat16(device: torch.device) -> bool:
