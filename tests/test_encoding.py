@@ -54,7 +54,8 @@ def test_the_capacity_is_filled_and_never_exceeded(share: float) -> None:
     codecs: dict[str, Codec] = {name: EntropyCodec(0.5 * k) for k, name in enumerate(tensors, 1)}
     capacity = round(share * size(encoder(tensors)(codecs, 0.1)))
     used, encoded = encode_within(encoder(tensors), codecs, capacity)
-    assert 0.99 * capacity <= size(encoded) <= capacity
+    # Streams are whole words, and a tiny one may change its form: a few words may be left.
+    assert min(0.99 * capacity, capacity - 16) <= size(encoded) <= capacity
     for name, codec in codecs.items():
         ratio = used[name].step / codec.step
         assert ratio == pytest.approx(used["a"].step / codecs["a"].step, rel=1e-6)

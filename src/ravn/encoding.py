@@ -39,7 +39,8 @@ def priced_rounding(weight: Tensor, grid: Grid, *, price: float) -> Tensor:
             grid.lengths.repeat_interleave(weight.shape[1], 0),
         )
     )
-    return cheapest(weight.reshape(-1), rows, price).reshape(weight.shape)
+    classes = None if grid.classes is None else grid.classes.reshape(-1)
+    return cheapest(weight.reshape(-1), rows, price, classes).reshape(weight.shape)
 
 
 def encode_layer(weight: Tensor, codec: Codec, moments: Moments | None, *, rate_price: float = RATE_PRICE) -> Encoded:

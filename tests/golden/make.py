@@ -74,10 +74,21 @@ def network() -> Artifact:
     return Artifact("test:net", preprocessing, artifact.layers, codecs, tensors, tied, "ppo")
 
 
+def scaled() -> Artifact:
+    """Weights whose channels and kernel positions differ in scale."""
+    weights = {
+        "conv": normal(24, 8, 3, 3) * normal(24, 1, 1, 1, seed=1).exp2() * normal(1, 8, 1, 1, seed=2).exp2(),
+        "linear": normal(40, 24, seed=3) * (2 * normal(40, 1, seed=4)).exp2(),
+        "depthwise": normal(48, 1, 5, 5, seed=5) * normal(48, 1, 1, 1, seed=6).exp2() * normal(5, 5, seed=7).exp2(),
+    }
+    return layered(weights, dict.fromkeys(weights, EntropyCodec(1.5)), {})
+
+
 GOLDEN = {
     "cluster": lambda: one_codec(ClusterCodec((2, 0, 3)), ClusterCodec((8, 8))),
     "codebook": lambda: one_codec(CodebookCodec(3), CodebookCodec(4, entropy_coded=False)),
     "entropy": lambda: one_codec(EntropyCodec(0.1), EntropyCodec(1.7)),
+    "scaled": scaled,
     "trellis": lambda: one_codec(TrellisCodec(0.1), TrellisCodec(0.8, states=4)),
     "vector": lambda: one_codec(
         VectorCodec(2, 3), VectorCodec(4, 5), VectorCodec("kernel", 2), VectorCodec("channel", 1)

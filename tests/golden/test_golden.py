@@ -45,4 +45,4 @@ def test_the_network_holds_more_than_codes() -> None:
 
 
 def test_all_kinds_of_codes_are_kept() -> None:
-    assert {path.stem for path in FILES} >= {"cluster", "codebook", "entropy", "trellis", "uniform", "network"}
+    assert {path.stem for path in FILES} >= {"cluster", "codebook", "entropy", "scaled", "trellis", "uniform"}

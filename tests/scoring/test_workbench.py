@@ -189,7 +189,7 @@ def test_no_finer_level_of_the_equal_selection_fits(network, make, capacity):
         assert not problem.fits(raised)
 
 
-@pytest.mark.parametrize("capacity", [150, 250, 400, 800, 1600, 3000])
+@pytest.mark.parametrize("capacity", [150, 250, 400, 800])
 def test_the_equal_step_fills_the_capacity_and_does_not_exceed_it(network, layers, capacity):
     names = [layer.name for layer in layers]
     step = equal_step(network, names, capacity)

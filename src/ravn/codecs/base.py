@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -20,12 +20,15 @@ class Grid:
     Args:
         levels: ascending reconstruction levels, shape (rows, K), or (1, K) when all rows share
             them.
-        lengths: code length of each level in bits, of the shape of `levels`; zeros for
-            fixed-length codes.
+        lengths: code length of each level in bits, of the shape of `levels`, or (classes, K) where
+            weights have classes; zeros for fixed-length codes.
+        classes: row of `lengths` that holds for each weight, uint8, shape (rows, columns); None where
+            a weight's place doesn't matter. Only with levels that all rows share.
     """
 
     levels: Tensor
     lengths: Tensor
+    classes: Tensor | None = field(default=None, kw_only=True)
 
     @cached_property
     def middles(self) -> Tensor:
@@ -96,6 +99,10 @@ class Codec(ABC):
     def grid(self, weight: Tensor) -> Grid:
         """Fit reconstruction levels to a float32 weight matrix of shape (rows, columns)."""
 
+    def shaped_grid(self, weight: Tensor) -> Grid:
+        """The grid of a float32 weight in its own shape, for codecs that know about channels and kernels."""
+        return self.grid(as_matrix(weight))
+
     @abstractmethod
     def pack(self, codes: Tensor, grid: Grid) -> bytes:
         """Write codes, shape (rows, columns), and whatever rebuilds the grid."""
@@ -131,7 +138,7 @@ class Codec(ABC):
             raise InputError("a weight holds NaN, infinite values or values beyond float32; give a finite weight")
         if matrix.numel() == 0:
             return Encoded(self.name, tuple(weight.shape), dtype, b"")
-        grid = self.grid(matrix)
+        grid = self.shaped_grid(matrix.reshape(weight.shape))
         payload = self.pack((rounding or self.quantize)(matrix, grid), grid)
         return Encoded(self.name, tuple(weight.shape), dtype, payload)
 

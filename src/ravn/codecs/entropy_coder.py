@@ -21,7 +21,7 @@ _CHUNK = 1 << 18
 _FREQUENCIES = np.array([(16 + (b & 15)) << (b >> 4) for b in range(256)], dtype=np.float64)
 
 
-def frequency_table(counts: NDArray[np.int64]) -> bytes:
+def frequency_table(counts: NDArray[np.int64] | NDArray[np.float64]) -> bytes:
     """Round counts, shape (K,), to one byte each; symbols that never occur stay encodable."""
     scaled = counts / max(int(counts.max()), 1) * _FREQUENCIES[-1]
     middles = (_FREQUENCIES[1:] + _FREQUENCIES[:-1]) / 2
@@ -86,9 +86,15 @@ class SymbolReader:
             self._coder = constriction.stream.stack.AnsCoder(np.frombuffer(data, "<u4").astype(np.uint32))
         except ValueError as error:
             raise ArtifactError("an entropy-coded stream ends in a zero word, which no encoder writes") from error
-        self._models = [_model(table) for table in tables]
-        self._sizes = [len(table) for table in tables]
+        self._models: list[object] = []
+        self._sizes: list[int] = []
         self._count = 0
+        self.add(tables)
+
+    def add(self, tables: Sequence[bytes]) -> None:
+        """Give more tables to choose from, known only now."""
+        self._models += [_model(table) for table in tables]
+        self._sizes += [len(table) for table in tables]
 
     def read(self, number: int, count: int) -> Symbols:
         """Read `count` symbols under the table of this number.

@@ -53,13 +53,14 @@ def curvature(second_moment: Tensor, damping: float = 0.01, *, by_energy: bool =
     return Curvature(factor.to(second_moment.dtype), order, float(gain))
 
 
-def cheapest(values: Tensor, grid: Grid, price: Tensor | float = 0.0) -> Tensor:
+def cheapest(values: Tensor, grid: Grid, price: Tensor | float = 0.0, classes: Tensor | None = None) -> Tensor:
     """Choose codes of a column by `(value - level)^2 + price * bits` among the nearest level and its neighbours.
 
     Args:
         values: shape (rows,).
         grid: levels of shape (1, K) or (rows, K).
         price: cost of one bit in squared units of the weight, broadcastable to (rows,).
+        classes: row of the grid's lengths for each value, shape (rows,), where it has classes.
 
     Returns:
         Codes, int64 of shape (rows,).
@@ -67,7 +68,8 @@ def cheapest(values: Tensor, grid: Grid, price: Tensor | float = 0.0) -> Tensor:
     near = nearest(values[:, None], grid)[:, 0]
     candidates = torch.stack([near, near - 1, near + 1]).clamp_(0, grid.levels.shape[1] - 1)
     if len(grid.levels) == 1:
-        levels, lengths = grid.levels[0][candidates], grid.lengths[0][candidates]
+        levels = grid.levels[0][candidates]
+        lengths = grid.lengths[0][candidates] if classes is None else grid.lengths[classes.int(), candidates]
     else:
         levels = grid.levels.gather(1, candidates.T).T
         lengths = grid.lengths.gather(1, candidates.T).T
@@ -94,6 +96,7 @@ def compensate(weight: Tensor, grid: Grid, *, curvature: Curvature, lagrangian: 
     groups = len(curvature.factor)
     rows, columns = weight.shape
     work = weight[:, curvature.order].reshape(groups, rows // groups, columns)
+    classes = None if grid.classes is None else grid.classes[:, curvature.order].reshape(work.shape)
     codes = torch.empty_like(work, dtype=torch.int64)
     pivots = curvature.factor.diagonal(dim1=-2, dim2=-1)
     for start in range(0, columns, BLOCK):
@@ -103,7 +106,8 @@ def compensate(weight: Tensor, grid: Grid, *, curvature: Curvature, lagrangian: 
             pivot = pivots[:, j, None]
             column = work[:, :, j]
             scale = (pivot.square() * curvature.gain).expand(column.shape).reshape(-1)
-            chosen = cheapest(column.reshape(-1), grid, lagrangian * scale)
+            owner = None if classes is None else classes[:, :, j].reshape(-1)
+            chosen = cheapest(column.reshape(-1), grid, lagrangian * scale, owner)
             codes[:, :, j] = chosen.reshape(column.shape)
             error = (column - grid.values(chosen[:, None]).reshape(column.shape)) / pivot
             errors[:, :, j - start] = error

@@ -86,7 +86,7 @@ def layer_options(
     matrix = as_matrix(weight)
     codecs = [EntropyCodec(step * 2.0**e) for e in STEP_EXPONENTS]
     codes, values = _quantize_all(matrix, [c.grid(matrix) for c in codecs], codecs, moments)
-    sizes = [entropy_bytes(c) for c in codes]
+    sizes = [len(codec.pack(c, codec.shaped_grid(weight))) for codec, c in zip(codecs, codes, strict=True)]
     kept = [i for i in range(len(sizes)) if sizes[i] > max(sizes[:i], default=0)]
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], _damage(matrix, values[i], moments)) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)

@@ -74,8 +74,7 @@ class StraightThrough:
         """Take these codecs as they are, fit their levels and code lengths to the weights, then quantize."""
         self.codecs = dict(codecs)
         for name, codec in self.codecs.items():
-            matrix = as_matrix(self.latents[name])
-            grid = codec.grid(matrix)
+            matrix, grid = as_matrix(self.latents[name]), codec.shaped_grid(self.latents[name].detach())
             self._grids[name], self._prices[name] = grid, RATE_PRICE * spacing(matrix, grid) ** 2
         self.refresh()
 
