@@ -59,7 +59,7 @@ def test_masses_are_integrals_of_the_density(shape: int, width: int) -> None:
 @pytest.mark.parametrize(
     "shape", [(32, 16, 3, 3), (64, 48), (40, 1, 5, 5), (24, 12, 7), (12, 8, 3, 3, 3), (300, 16), (128, 64, 1, 1)]
 )
-@pytest.mark.parametrize("step", [0.05, 0.5, 3.0])
+@pytest.mark.parametrize("step", [0.2, 0.5, 3.0])
 def test_scales_save_bytes_and_lose_nothing(shape: tuple[int, ...], step: float) -> None:
     weight, codec = separable(*shape), EntropyCodec(step)
     encoded = codec.encode(weight)
