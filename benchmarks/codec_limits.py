@@ -17,18 +17,15 @@ from torch import Tensor
 
 from ravn.adapters.weights import load_weights
 from ravn.codecs import ClusterCodec, Codec, EntropyCodec, TrellisCodec, decoded
-from ravn.codecs.cluster import MAX_BITS, cluster_cells
-from ravn.encoding import encode_layer
+from ravn.encoding import RATE_PRICE, encode_layer
 
 RATES = (2.0, 3.0, 4.0)
 PASSES = 5
 
 
-def equal_steps(weight: Tensor, step: float, clusters: int = 8) -> ClusterCodec:
-    """Clusters whose cells get the bits that bring their step nearest to `step`."""
-    spans = [high - low for low, _, high in cluster_cells(weight, clusters)]
-    bits = (round(math.log2(max(span / step, 1.0))) for span in spans)
-    return ClusterCodec(tuple(min(b, MAX_BITS) for b in bits))
+def clusters(count: int) -> Callable[[Tensor, float], Codec]:
+    """At most `count` clusters, whose bits and cells are fitted at the price that belongs to the given step."""
+    return lambda weight, step: ClusterCodec.fitted(weight, count, RATE_PRICE * step**2 / float(weight.double().var()))
 
 
 def trellis(states: int) -> Callable[[Tensor, float], Codec]:
@@ -38,7 +35,7 @@ def trellis(states: int) -> Callable[[Tensor, float], Codec]:
 
 CODECS: Mapping[str, Callable[[Tensor, float], Codec]] = {
     "entropy": lambda _, step: EntropyCodec(step),
-    "cluster, M = 8": equal_steps,
+    "cluster, M = 8": clusters(8),
     "trellis, 4 states": trellis(4),
     "trellis, 8 states": trellis(8),
     "trellis, 32 states": trellis(32),

@@ -35,6 +35,7 @@ GRIDDED = (
     ClusterCodec((0,)),
     ClusterCodec((8, 8, 8), strict=False),
     ClusterCodec((2, 5, 3), strict=True),
+    ClusterCodec((2, 0, 3), price=0.1),
     CodebookCodec(1),
     CodebookCodec(8),
     CodebookCodec(3, entropy_coded=False),

@@ -1,6 +1,8 @@
 """The paper's codec: k-means clusters (Eq. 1), each with a bit-width of its own (Eq. 2)."""
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +21,7 @@ from ravn.codecs.packing import (
     unpack_bits,
     unpack_numbers,
 )
+from ravn.codecs.priced_cells import fitted_bits, priced_cuts
 from ravn.errors import ArtifactError, InputError
 
 MAX_BITS = 8
@@ -26,24 +29,29 @@ MAX_CLUSTERS = 64
 _JOINT = 0x80
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Cell = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class ClusterCodec(Codec):
     """A weight is (cluster, position inside the cluster's cell); cluster m has 2^bits[m] positions.
 
-    Clusters are intervals of the k-means partition, and a cell's positions are equally spaced. A
-    cluster of zero bits is its centroid alone. The cluster index is entropy-coded; positions are
-    coded with it (one table for all symbols) or in fixed length, whichever is smaller.
+    Clusters are intervals, those of the k-means partition unless bits have a price, and a cell's
+    positions are equally spaced. A cluster of zero bits is its centroid alone. The cluster index is
+    entropy-coded; positions are coded with it (one table for all symbols) or in fixed length,
+    whichever is smaller.
 
     Args:
         bits: bit-width of each cluster, by ascending centroid, 0 to 8 each (Eq. 2).
         strict: demand different bit-widths in different clusters, as Eq. 2 literally says.
+        price: of a bit, as a share of the weights' variance. Cells are those of least error + price
+            * bits, as their own positions make the error; with 0, those of k-means (Eq. 1).
     """
 
     name: ClassVar[str] = "cluster"
     bits: tuple[int, ...]
     strict: bool = False
+    price: float = 0.0
 
     def __post_init__(self) -> None:
         widths = all(isinstance(b, int) and 0 <= b <= MAX_BITS for b in self.bits)
@@ -51,10 +59,36 @@ class ClusterCodec(Codec):
             raise InputError(f"cluster bits {self.bits} are impossible; give 1 to {MAX_CLUSTERS} of 0 to {MAX_BITS}")
         if self.strict and len(set(self.bits)) < len(self.bits):
             raise InputError(f"cluster bits {self.bits} repeat a width; Eq. 2 taken literally wants distinct ones")
+        if not isinstance(self.price, Real) or not 0 <= self.price < math.inf:
+            raise InputError(f"a price of {self.price} is impossible; give 0 or a positive number")
+
+    @classmethod
+    def fitted(cls, weight: Tensor, clusters: int, price: float) -> "ClusterCodec":
+        """The codec whose bits and cells are cheapest for a weight; clusters that do not pay are left out.
+
+        Args:
+            weight: any shape.
+            clusters: so many at most.
+            price: of a bit, as a share of the weights' variance.
+        """
+        ordered = ordered_values(weight)
+        bits = fitted_bits(ordered, range(MAX_BITS + 1), clusters, price * _variance(ordered))
+        return cls(bits, price=price)
+
+    def cells(self, weight: Tensor) -> list[Cell]:
+        """Lowest member, centroid and highest member of every cluster of a weight; none is empty."""
+        ordered = ordered_values(weight)
+        if self.price:
+            cuts = priced_cuts(ordered, self.bits, self.price * _variance(ordered))[1:-1]
+        else:
+            borders = boundaries(kmeans(weight.detach().flatten().float(), len(self.bits)))
+            cuts = np.searchsorted(ordered, borders.cpu().numpy(), side="right")
+        members = [p for p in np.split(ordered, cuts) if len(p)]
+        return [(float(p[0]), float(p.mean(dtype=np.float64)), float(p[-1])) for p in members]
 
     def grid(self, weight: Tensor) -> Grid:
         """Levels of all clusters in ascending order, priced by index and position."""
-        cells = cluster_cells(weight, len(self.bits))
+        cells = self.cells(weight)
         bits = self.bits[: len(cells)]
         ends = [_ends(cell, b) for cell, b in zip(cells, bits, strict=True)]
         numbers = stored_numbers(np.concatenate(ends).astype(np.float32))
@@ -94,17 +128,11 @@ class ClusterCodec(Codec):
         return torch.from_numpy(look_up(levels, symbols).reshape(rows, columns))
 
 
-def cluster_cells(weight: Tensor, clusters: int) -> list[tuple[float, float, float]]:
-    """k-means of a layer's weights (Eq. 1) as (lowest member, centroid, highest member) of every cluster."""
-    points = weight.detach().flatten().float()
-    centroids = kmeans(points, clusters)
-    ordered = ordered_values(points)
-    cuts = np.searchsorted(ordered, boundaries(centroids).cpu().numpy(), side="right")
-    members = [p for p in np.split(ordered, cuts) if len(p)]
-    return [(float(p[0]), float(p.mean(dtype=np.float64)), float(p[-1])) for p in members]
+def _variance(values: NDArray[np.floating]) -> float:
+    return float(values.var(dtype=np.float64))
 
 
-def _ends(cell: tuple[float, float, float], bits: int) -> list[float]:
+def _ends(cell: Cell, bits: int) -> list[float]:
     """First and last of 2^bits equally spaced positions that cover a cell; its centroid for zero bits."""
     low, centroid, high = cell
     half_step = (high - low) / (2 << bits)

@@ -46,8 +46,8 @@ def kmeans(points: Tensor, clusters: int, *, bins: int = BINS) -> Tensor:
         raise InputError("k-means needs at least one point, and only finite ones")
     ordered = ordered_values(points)
     sums = _prefix_sums(ordered)
-    coarse = _bins(ordered, bins)
-    starts = np.union1d(coarse, _bins(ordered, _FINENESS * bins))
+    coarse = quantile_bins(ordered, bins)
+    starts = np.union1d(coarse, quantile_bins(ordered, _FINENESS * bins))
     error = _interval_error(np.diff(starts, append=len(ordered)), np.diff(sums[starts], append=sums[-1]))
     edges = np.append(np.searchsorted(starts, coarse), len(starts))
     cuts = _segment(error, edges, clusters)
@@ -77,7 +77,7 @@ def _prefix_sums(values: NDArray[np.floating]) -> Floats:
     return sums
 
 
-def _bins(ordered: NDArray[np.floating], bins: int) -> Ints:
+def quantile_bins(ordered: NDArray[np.floating], bins: int) -> Ints:
     """Where each bin starts among ascending points: one for every distinct point, or `bins` where they are denser.
 
     An optimal quantizer of a density f has centroids of density f^(1/3) (Panter and Dite), and so

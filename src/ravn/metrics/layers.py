@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ravn.codecs import ClusterCodec, Codec, Encoded, decoded
-from ravn.codecs.kmeans import boundaries, kmeans
 from ravn.plan import Layer
 from ravn.result import Histogram, LayerReport
 
@@ -25,9 +24,11 @@ def layer_report(layer: Layer, codec: Codec, encoded: Encoded, weight: Tensor) -
     bits: tuple[float, ...] = (rate,)
     shares: tuple[float, ...] = (1.0,)
     if isinstance(codec, ClusterCodec):
-        centroids = kmeans(weight.flatten(), len(codec.bits))
-        members = torch.bincount(torch.bucketize(weight.flatten(), boundaries(centroids)), minlength=len(centroids))
-        bits = tuple(float(b) for b in codec.bits[: len(centroids)])
+        cells = codec.cells(weight)
+        lowest = torch.tensor([low for low, _, _ in cells[1:]], device=weight.device)
+        owner = torch.bucketize(weight.flatten().float(), lowest, right=True)
+        members = torch.bincount(owner, minlength=len(cells))
+        bits = tuple(float(b) for b in codec.bits[: len(cells)])
         shares = tuple((members / members.sum()).tolist())
     error = (decoded(encoded).float() - weight.float()).square().sum() / weight.float().square().sum().clamp_min(1e-30)
     error_db = 10 * math.log10(max(float(error), 1e-30))
