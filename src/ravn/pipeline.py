@@ -92,7 +92,8 @@ class _Run:
         self.parameters = parameter_count(task.model)
         self.limit_bytes = budget.limit_bytes(self.parameters)
         floor = stages.floor_of(task, task.model, self.layers, self.limit_bytes)
-        stages.ensure_reachable(floor.smallest_bytes, self.limit_bytes)
+        if floor.smallest_bytes > self.limit_bytes:
+            stages.ensure_reachable(stages.smallest_limit(task, self.layers), self.limit_bytes)
         self.capacity_bytes = self.limit_bytes - floor.overhead_bytes
         self.inputs = stages.draw_inputs(task, settings)
         self.allocation = Allocation((), 0)

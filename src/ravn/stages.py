@@ -143,6 +143,14 @@ def floor_of(task: Task, model: nn.Module, layers: Sequence[Layer], limit_bytes:
     return Floor(overhead, max(overhead + zeros, least_bytes(artifact)))
 
 
+def smallest_limit(task: Task, layers: Sequence[Layer]) -> int:
+    """The smallest budget in bytes that a file can meet; a larger budget keeps more bits of what is not a code."""
+    least, needed = 0, 1
+    while least < needed:
+        least, needed = needed, floor_of(task, task.model, layers, needed).smallest_bytes
+    return least
+
+
 def workbench(
     task: Task,
     model: nn.Module,
