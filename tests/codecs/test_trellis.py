@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import struct
 
 import numpy as np
 import pytest
@@ -11,14 +12,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ravn.calibration import Moments
-from ravn.codecs import EntropyCodec, TrellisCodec, decoded, nearest
-from ravn.codecs.dependent import PARITY_CHECKS, Quantizers, indices, multiples, predecessors, transitions
+from ravn.codecs import EntropyCodec, TrellisCodec, decoded
+from ravn.codecs.dependent import (
+    LONGEST,
+    PARITY_CHECKS,
+    SHORTEST,
+    chain_length,
+    predecessors,
+    second_quantizer,
+    transitions,
+)
 from ravn.codecs.rounding import Curvature
-from ravn.codecs.tables import fitted_tables, read_tables
-from ravn.codecs.viterbi import cheapest_paths, compensated_paths
-from ravn.codecs.walk import LONGEST, SHORTEST, chain_length
+from ravn.codecs.viterbi import Alphabet, cheapest_paths, compensated_paths
 from ravn.encoding import coarser, encode_layer, encode_within
-from ravn.errors import ArtifactError, InputError
+from ravn.errors import ArtifactError
 
 every_machine = pytest.mark.parametrize("states", PARITY_CHECKS)
 
@@ -27,88 +34,91 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def some_lengths(quantizers: Quantizers) -> Tensor:
-    counts = np.random.default_rng(0).integers(1, 100, quantizers.members.shape)
-    return quantizers.lengths(counts)
+def some_alphabet(size: int, price: float = 0.3, classes: int = 2) -> Alphabet:
+    """Levels as the codec has them, the rest of class c at 1/2 - c/4, at random prices."""
+    low = -(size // 4 * 2)
+    levels = (2 * torch.arange(low, low + size) + 0.5).repeat(classes, 1)
+    levels[:, -low] -= torch.arange(classes) / 4
+    return Alphabet(low, levels, price * normal(classes, size, seed=9).abs())
 
 
 @every_machine
 def test_two_arrows_lead_to_every_state_and_two_away(states: int) -> None:
     following = transitions(states)
-    origin, subset = predecessors(states)
-    arrows = {(int(o), int(s) & 1) for o, s in zip(origin.flatten(), subset.flatten(), strict=True)}
+    origin, parity = predecessors(states)
+    arrows = set(zip(origin.flatten().tolist(), parity.flatten().tolist(), strict=True))
     assert len(arrows) == 2 * states
-    assert (following[origin, subset & 1] == np.arange(states)).all()
-    assert (subset >> 1 == origin & 1).all()
+    assert (following[origin, parity] == np.arange(states)).all()
 
 
-@pytest.mark.parametrize("dead_zone", [False, True])
-def test_the_quantizers_share_the_levels_and_indices_count_them(dead_zone: bool) -> None:
-    levels = np.arange(-9, 12)
-    members = Quantizers(-9, 11, dead_zone).members
-    assert ((members[0] ^ members[1]) | (dead_zone & (levels == 0))).all()
-    for quantizer, held in enumerate(members):
-        index = indices(levels[held], quantizer, dead_zone=dead_zone)
-        assert (np.diff(index) == 1).all()
-        assert np.array_equal(multiples(index, quantizer, dead_zone=dead_zone), levels[held])
+@every_machine
+@pytest.mark.parametrize(("count", "length"), [(1, 1), (7, 7), (8, 8), (50, 11), (64, 16), (700, 300)])
+def test_eight_steps_at_once_are_eight_steps(states: int, count: int, length: int) -> None:
+    parities = np.random.default_rng(count).integers(0, 2, count)
+    following, expected, state = transitions(states), [], 0
+    for place, parity in enumerate(parities):
+        state = state if place % length else 0
+        expected.append(state & 1)
+        state = following[state, parity]
+    assert second_quantizer(parities, length, states).tolist() == expected
 
 
-@pytest.mark.parametrize("dead_zone", [False, True])
-def test_every_place_is_bracketed_by_its_neighbours_in_each_subset(dead_zone: bool) -> None:
-    quantizers = Quantizers(-6, 7, dead_zone)
-    for subset, (below, above) in enumerate(quantizers.brackets):
-        quantizer, parity = divmod(subset, 2)
-        held = np.flatnonzero(quantizers.members[quantizer] & (quantizers.parities[quantizer] == parity))
-        for code in range(14):
-            assert below[code] == max((h for h in held if h <= code), default=held[0])
-            assert above[code] == min((h for h in held if h > code), default=held[-1])
+def test_the_cheapest_level_of_either_parity_is_offered() -> None:
+    alphabet = some_alphabet(12)
+    values, classes = normal(200) * 6, torch.arange(200) % 2
+    for parity, (costs, places) in enumerate(alphabet.offers(values, classes * 12, 0.7)):
+        every = (values[:, None] - alphabet.levels[classes]).square() * 0.7 + alphabet.tolls[classes]
+        inner = (values > alphabet.levels[0, 2]) & (values < alphabet.levels[0, -3])
+        assert torch.allclose(every.gather(1, places[:, None].long())[:, 0], costs)
+        assert (places % 2 == parity).all()
+        near = (values[:, None] - alphabet.levels[classes]).abs() <= 4
+        least = every.where(near & (torch.arange(12) % 2 == parity), torch.inf).min(1).values
+        assert torch.allclose(costs[inner], least[inner])
 
 
-def exhaustive(values: list[float], quantizers: Quantizers, lengths: Tensor, price: float, states: int) -> float:
-    """Least cost over all sequences of levels that follow the machine."""
+def exhaustive(values: list[float], classes: list[int], alphabet: Alphabet, states: int) -> float:
+    """Least cost over all sequences of levels."""
     following, least = transitions(states), math.inf
-    for codes in itertools.product(range(quantizers.high - quantizers.low + 1), repeat=len(values)):
+    for codes in itertools.product(range(alphabet.levels.shape[1]), repeat=len(values)):
         state, cost = 0, 0.0
-        for value, code in zip(values, codes, strict=True):
-            if not quantizers.members[state & 1, code]:
-                break
-            cost += (value - code - quantizers.low) ** 2 + price * float(lengths[state & 1, code])
-            state = following[state, quantizers.parities[state & 1, code]]
-        else:
-            least = min(least, cost)
+        for value, owner, code in zip(values, classes, codes, strict=True):
+            level = float(alphabet.levels[owner, code])
+            cost += (value - (-level if state & 1 else level)) ** 2 + float(alphabet.tolls[owner, code])
+            state = following[state, code & 1]
+        least = min(least, cost)
     return least
 
 
-def cost_of(values: Tensor, codes: Tensor, owners: Tensor, low: int, lengths: Tensor, price: float) -> Tensor:
-    return ((values - codes - low).square() + price * lengths[owners.long(), codes.long()]).sum(-1)
+def cost_of(values: Tensor, classes: Tensor, codes: Tensor, alphabet: Alphabet, states: int) -> Tensor:
+    owners = [second_quantizer(row.numpy() & 1, len(row), states) for row in codes]
+    signs = 1 - 2 * torch.from_numpy(np.stack(owners)).float()
+    levels = alphabet.levels[classes, codes.long()] * signs
+    return ((values - levels).square() + alphabet.tolls[classes, codes.long()]).sum(-1)
 
 
-@pytest.mark.parametrize("dead_zone", [False, True])
 @pytest.mark.parametrize("states", [4, 8])
-def test_no_path_is_cheaper_than_the_one_found(states: int, dead_zone: bool) -> None:
-    quantizers = Quantizers(-4, 4, dead_zone)
-    lengths, price = some_lengths(quantizers), 0.3
-    values = normal(3, 4) * 2
-    codes, owners = cheapest_paths(values, quantizers, lengths, price=price, states=states)
-    found = cost_of(values, codes, owners, -4, lengths, price)
-    for row, cost in zip(values.tolist(), found, strict=True):
-        assert float(cost) == pytest.approx(exhaustive(row, quantizers, lengths, price, states), rel=1e-5)
+def test_no_path_is_cheaper_than_the_one_found(states: int) -> None:
+    alphabet = some_alphabet(6)
+    values, classes = normal(3, 4) * 2, torch.arange(12).reshape(3, 4) % 2
+    codes = cheapest_paths(values, classes, alphabet, states=states)
+    found = cost_of(values, classes, codes, alphabet, states)
+    for row, owners, cost in zip(values.tolist(), classes.tolist(), found, strict=True):
+        assert float(cost) == pytest.approx(exhaustive(row, owners, alphabet, states), rel=1e-5)
 
 
 @every_machine
 @pytest.mark.parametrize(("rows", "stacked"), [(6, 1), (6, 2), (7, 3)])
 def test_without_correlations_compensation_is_the_plain_search(states: int, rows: int, stacked: int) -> None:
-    quantizers = Quantizers(-9, 9, dead_zone=False)
-    lengths, columns = some_lengths(quantizers), 40
-    values = normal(rows, columns) * 2
+    alphabet, columns = some_alphabet(20), 40
+    values, classes = normal(rows, columns) * 2, torch.arange(rows * columns).reshape(rows, columns) % 2
     white = Curvature(torch.eye(columns)[None], torch.arange(columns), 1.0)
-    codes, owners = compensated_paths(
-        values, quantizers, lengths, curvature=white, price=0.3, states=states, stacked=stacked
+    codes = compensated_paths(values, classes, alphabet, curvature=white, states=states, stacked=stacked)
+    chained = (
+        torch.nn.functional.pad(t.flatten(), (0, -rows % stacked * columns)).reshape(-1, stacked * columns)
+        for t in (values, classes)
     )
-    chains = torch.nn.functional.pad(values.flatten(), (0, -rows % stacked * columns)).reshape(-1, stacked * columns)
-    plain, owned = cheapest_paths(chains, quantizers, lengths, price=0.3, states=states)
+    plain = cheapest_paths(*chained, alphabet, states=states)
     assert torch.equal(codes.flatten(), plain.flatten()[: codes.numel()])
-    assert torch.equal(owners.flatten(), owned.flatten()[: codes.numel()])
 
 
 @pytest.mark.parametrize(("groups", "rows", "columns"), [(1, 12, 80), (3, 12, 20), (12, 12, 9), (2, 6, 300)])
@@ -168,50 +178,58 @@ def test_more_states_are_nearer_to_shannon() -> None:
     assert gaps == sorted(gaps, reverse=True)
 
 
-def test_a_dead_zone_is_used_where_most_weights_are_zero() -> None:
-    weight = normal(64, 1024) ** 3
-    codec, price = TrellisCodec(2.0), 1.6
-    grid = codec.grid(weight)
-    codes = codec.quantize(weight, grid, price=price)
-    assert codec.pack(codes, grid)[4] & 0x40
-    encoded = encode_layer(weight, EntropyCodec(4.0), None)
-    size = len(codec.pack(codes, grid))
-    error, plain = (float((v - weight).square().mean()) for v in (grid.values(codes), decoded(encoded)))
-    assert error + price * 8 * size / weight.numel() < plain + price * 8 * encoded.size_bytes / weight.numel()
+@pytest.mark.parametrize("step", [0.7, 1.0, 1.4])
+def test_few_bits_are_well_spent_on_peaked_weights(step: float) -> None:
+    uniform = torch.rand(128, 1024, generator=torch.Generator().manual_seed(0)).sub(0.5).double()
+    weight = (-uniform.sign() * (1 - 2 * uniform.abs()).log() / math.sqrt(2)).float()
+    peaked = 0.5 * math.log2(math.e / math.pi)
+    assert gap(weight, TrellisCodec(step)) - peaked < 0.105
 
 
-def test_zeros_cost_nothing_but_the_head() -> None:
-    assert TrellisCodec(1.0).encode(torch.zeros(64, 1000)).size_bytes <= 10
+def test_scales_and_the_trellis_both_pay() -> None:
+    spread = normal(64, 1, 1, 1, seed=1).exp2() * normal(1, 32, 1, 1, seed=2).exp2()
+    weight = normal(64, 32, 3, 3) * spread
+
+    def measured(codec: TrellisCodec | EntropyCodec) -> tuple[float, float]:
+        encoded = encode_layer(weight, codec, None)
+        return encoded.size_bytes, 10 * math.log10((decoded(encoded) - weight).square().sum())
+
+    for step in (0.2, 0.5, 1.0):
+        size, error = measured(TrellisCodec(step))
+        plain, other = measured(EntropyCodec(2 * step))
+        slope = 6.02 * 8 / weight.numel()
+        assert error + slope * (size - plain) < other - 0.8
 
 
-def test_codes_that_leave_the_trellis_are_refused() -> None:
-    codec, weight = TrellisCodec(0.5), normal(8, 40)
-    with pytest.raises(InputError, match="trellis"):
-        codec.encode(weight, rounding=nearest)
+def test_zeros_cost_nothing_but_the_head_and_stay_zeros() -> None:
+    encoded = TrellisCodec(1.0).encode(torch.zeros(64, 1000))
+    assert encoded.size_bytes <= 12
+    assert not decoded(encoded).any()
 
 
-@pytest.mark.parametrize("centred", [(True, True), (True, False)])
-@pytest.mark.parametrize("skew", [1, 5])
-def test_tables_come_back_and_are_halved_where_signs_are_alike(centred: tuple[bool, bool], skew: int) -> None:
-    counts = [np.array([4, 9 * skew, 30, 9, 4]) * 1000, np.array([5, 20 * skew, 20, 5]) * 1000]
-    starts = [-2, -2]
-    if centred[1]:
-        counts[1] = np.array([5, 20 * skew, 50, 20, 5]) * 1000
-    tables = fitted_tables(counts, starts, centred)
-    assert tables.symmetric == (skew == 1)
-    assert read_tables(tables.stored + b"tail", centred, symmetric=tables.symmetric) == tables
-    assert tables.lows == (-2, -2)
-    for cut in range(len(tables.stored)):
-        with pytest.raises(ArtifactError, match="tables"):
-            read_tables(tables.stored[:cut], centred, symmetric=tables.symmetric)
+def test_dead_channels_stay_dead() -> None:
+    weight = normal(64, 32, 3, 3)
+    weight[5], weight[:, 7] = 0, 0
+    back = decoded(encode_layer(weight, TrellisCodec(0.5), None))
+    assert not back[5].any()
+    assert not back[:, 7].any()
 
 
-def test_a_walk_into_a_quantizer_without_a_table_is_refused() -> None:
-    table = b"\x01\x00\x10"
-    payload = bytes([0, 0, 128, 63, 8 | 0x80]) + table + b"\0\0"
-    assert not TrellisCodec.unpack(payload, 3, 3).any()
+OLD = struct.pack("<fB", 1.0, 8)
+"""Head of a payload with two tables, as written before scales were known."""
+
+
+def test_old_payloads_with_too_little_or_too_much_are_refused() -> None:
+    assert not TrellisCodec.unpack(struct.pack("<fB", 1.0, 8 | 0x80) + b"\x01\x00\x10" + b"\0\0", 3, 3).any()
     with pytest.raises(ArtifactError, match="beyond its table of 0"):
-        TrellisCodec.unpack(bytes([0, 0, 128, 63, 8]) + b"\x01\0\x01\0\x10" + bytes(4), 30, 3)
+        TrellisCodec.unpack(OLD + b"\x01\0\x01\0\x10" + bytes(4), 30, 3)
+    with pytest.raises(ArtifactError, match="tables"):
+        TrellisCodec.unpack(OLD + b"\x01\0\x09\0\x10" + bytes(4), 30, 3)
+    with pytest.raises(ArtifactError, match="beyond float32"):
+        TrellisCodec.unpack(struct.pack("<fB", 3e38, 8) + b"\x01\0\x01\0\x10" + bytes(4), 30, 3)
+    for flags in (0, 1, 3, 9 | 0x80, 9 | 0x40, 63):
+        with pytest.raises(ArtifactError, match="head"):
+            TrellisCodec.unpack(struct.pack("<fB", 1.0, flags) + bytes(20), 3, 3)
 
 
 def test_the_step_follows_the_capacity() -> None:

@@ -1,29 +1,28 @@
 """Dependent quantization: two scalar quantizers, and the machine that says whose turn it is (VVC; ISO 15938-17).
 
-Levels are multiples n of one step. The even quantizer holds the even ones, n = 2 k. The odd one holds the odd ones,
-n = 2 k + 1, or, with a dead zone, zero as well, n = 2 k - sgn(k): better at low rates. The state of a machine picks the
-quantizer, and the parity of the index k moves the machine. The machines are Ungerboeck's codes for amplitude modulation
-(10.1109/TIT.1982.1056454); granular gains 0.99, 1.09, 1.16 and 1.22 dB with 4, 8, 16 and 32 states.
+The first quantizer has the levels (2 k + 1/2) steps, k integer; the second their negatives, so that one table of
+frequencies serves both. The state of a machine picks the quantizer, and the parity of the index k moves the machine.
+The machines are Ungerboeck's codes for amplitude modulation (10.1109/TIT.1982.1056454); granular gains 0.99, 1.09, 1.16
+and 1.22 dB with 4, 8, 16 and 32 states.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from ravn.codecs.entropy_coder import code_lengths, frequency_table
 
 Ints = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
 
 PARITY_CHECKS = {4: (0o2, 0o5), 8: (0o4, 0o13), 16: (0o4, 0o23), 32: (0o10, 0o45)}
 """Parity-check polynomials (h1, h0) of the machines, by number of states."""
 
+SHORTEST, LONGEST = 256, 1 << 14
+"""A chain costs about one bit more than its entropy, and the search keeps all weights of a chain in memory."""
+
 
 def transitions(states: int) -> Ints:
-    """Next state by state and parity of the index, shape (states, 2); even states use the even quantizer."""
+    """Next state by state and parity of the index, shape (states, 2); odd states use the second quantizer."""
     h1, h0 = PARITY_CHECKS[states]
     state, parity = np.arange(states)[:, None], np.arange(2)
     following: Ints = (state >> 1) ^ ((state & 1) * (h0 >> 1)) ^ (parity * (h1 >> 1))
@@ -31,68 +30,43 @@ def transitions(states: int) -> Ints:
 
 
 def predecessors(states: int) -> tuple[Ints, Ints]:
-    """The two states that lead to each state, and the subset that each takes, both of shape (2, states).
-
-    A subset is the half of a quantizer whose indices have one parity: `2 * quantizer + parity`.
-    """
-    following = transitions(states)
-    arrows = following.flatten().argsort(kind="stable").reshape(states, 2).T
-    origin, parity = arrows >> 1, arrows & 1
-    return origin, 2 * (origin & 1) + parity
+    """The two states that lead to each state, and the parities that do, both of shape (2, states)."""
+    arrows = transitions(states).flatten().argsort(kind="stable").reshape(states, 2).T
+    return arrows >> 1, arrows & 1
 
 
-def indices(levels: Ints, quantizer: int, *, dead_zone: bool) -> Ints:
-    """Index k in a quantizer of levels n that it holds."""
-    return (levels + np.sign(levels) if quantizer and dead_zone else levels) >> 1
+def chain_length(rows: int, columns: int) -> int:
+    """Weights of a chain: a row, several short rows, or a part of very long ones."""
+    stacked = min(-(-SHORTEST // columns), rows)
+    return stacked * columns if stacked * columns <= LONGEST else 4 * SHORTEST
 
 
-def multiples(index: Ints, quantizer: int, *, dead_zone: bool) -> Ints:
-    """Level n of each index k: the inverse of `indices`."""
-    shift = -np.sign(index) if dead_zone else 1
-    return 2 * index + quantizer * shift
-
-
-@dataclass(frozen=True)
-class Quantizers:
-    """Both quantizers on a range of levels; codes count the levels from `low`.
+def second_quantizer(parities: NDArray[np.integer], length: int, states: int) -> Bytes:
+    """Walk through the machine: 1 where an index belongs to the second quantizer, 0 elsewhere.
 
     Args:
-        low: the lowest level, at most -3.
-        high: the highest level, at least 3.
-        dead_zone: whether the odd quantizer holds zero.
+        parities: of all indices, 0 or 1, shape (n,).
+        length: indices of a chain; every chain starts in state 0.
+        states: number of states of the machine.
     """
+    chains = np.pad(parities.astype(np.uint8), (0, -len(parities) % length)).reshape(-1, length)
+    following, owners = _by_byte(states)
+    steps = np.ascontiguousarray(np.packbits(chains, axis=1).T)
+    state = np.zeros(len(chains), np.intp)
+    for step in steps:
+        place = (state << 8) | step
+        step[:] = owners[place]
+        state = following[place]
+    return np.unpackbits(steps.T, axis=1, count=length).reshape(-1)[: len(parities)]
 
-    low: int
-    high: int
-    dead_zone: bool
 
-    @cached_property
-    def members(self) -> NDArray[np.bool_]:
-        """Which levels each quantizer holds, shape (2, K)."""
-        levels = np.arange(self.low, self.high + 1)
-        return np.stack([levels % 2 == 0, (levels % 2 == 1) | (self.dead_zone & (levels == 0))])
-
-    @cached_property
-    def parities(self) -> Ints:
-        """Parity of the index of each level in each quantizer, shape (2, K)."""
-        levels = np.arange(self.low, self.high + 1)
-        return np.stack([indices(levels, q, dead_zone=self.dead_zone) & 1 for q in (0, 1)])
-
-    @cached_property
-    def brackets(self) -> Ints:
-        """Codes of the highest level at or below each level, and of the next one, in every subset; shape (4, 2, K)."""
-        codes = np.arange(self.high - self.low + 1)
-        found = []
-        for subset in range(4):
-            quantizer, parity = divmod(subset, 2)
-            held = codes[self.members[quantizer] & (self.parities[quantizer] == parity)]
-            place = np.searchsorted(held, codes, side="right")
-            found.append([held[np.clip(place - 1, 0, None)], held[np.clip(place, None, len(held) - 1)]])
-        return np.array(found)
-
-    def lengths(self, counts: Ints) -> Tensor:
-        """Code lengths in bits from how often each quantizer chose each level, both of shape (2, K)."""
-        bits = np.zeros(counts.shape)
-        for row, count, held in zip(bits, counts, self.members, strict=True):
-            row[held] = code_lengths(frequency_table(count[held]))
-        return torch.from_numpy(bits).float()
+@lru_cache
+def _by_byte(states: int) -> tuple[Ints, Bytes]:
+    """State after eight parities, and whose turn it was at each, by state and byte of parities, both flat."""
+    following = transitions(states)
+    state, byte = (a.reshape(-1) for a in np.indices((states, 256)))
+    owners = np.zeros_like(state)
+    for bit in range(7, -1, -1):
+        owners |= (state & 1) << bit
+        state = following[state, byte >> bit & 1]
+    return state, owners.astype(np.uint8)

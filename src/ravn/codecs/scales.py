@@ -1,6 +1,6 @@
 """Scales of weights by output channel, input channel and kernel position: what a weight's neighbours say about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ravn.codecs.entropy_coder import SymbolReader, Symbols, code_lengths
-from ravn.codecs.shapes import BETWEEN, GAUSS, OCTAVE, SHAPES, masses, power, tables
+from ravn.codecs.shapes import BETWEEN, GAUSS, OCTAVE, OFFSETS, SHAPES, masses, power, tables
 from ravn.errors import ArtifactError
 
 Ints = NDArray[np.int64]
@@ -107,31 +107,37 @@ class Fit:
         width: scale of class 0 in quarter octaves of the step.
         shape: one of `SHAPES`.
         zero: factor on zero, in quarter octaves.
+        offset: of all levels, in quarter steps.
         bits: of the symbols that it was fitted to, nearly.
     """
 
     width: int
     shape: int
     zero: int
-    bits: float = 0.0
+    offset: int = 0
+    bits: float = np.inf
 
 
-def best_fit(used: Ints, counts: Ints, low: int) -> Fit:
+def best_fit(used: Ints, counts: Ints, low: int, *, offset: int = 0, start: Fit | None = None) -> Fit:
     """The tables under which symbols take the fewest bits: descent along one number after the other.
 
     Args:
         used: classes that occur.
         counts: how often each has each symbol, shape (classes, size).
         low: the lowest symbol's level, in steps.
+        offset: of all levels, in quarter steps.
+        start: where the descent begins.
     """
-    levels = np.abs(np.arange(low, low + counts.shape[1]))
-    typical = (counts.sum(1) @ used) / counts.sum()
-    mean = max(float((counts @ levels).sum() / counts.sum()), 0.05)
-    best = _tried(Fit(round(OCTAVE * np.log2(1.3 * mean) - typical), BETWEEN, 0), used, counts, low)
+    if start is None:
+        levels = np.abs(np.arange(low, low + counts.shape[1]) + offset / OFFSETS)
+        typical = (counts.sum(1) @ used) / counts.sum()
+        mean = max(float((counts @ levels).sum() / counts.sum()), 0.05)
+        start = Fit(round(OCTAVE * np.log2(1.3 * mean) - typical), BETWEEN, 0, offset)
+    best = _tried(start, used, counts, low)
     while True:
-        trials = [Fit(best.width + move, best.shape, best.zero) for move in (-2, -1, 1, 2)]
-        trials += [Fit(best.width, shape, best.zero) for shape in SHAPES if shape != best.shape]
-        trials += [Fit(best.width, best.shape, best.zero + move) for move in (-1, 1) if best.zero + move in _ZEROS]
+        trials = [replace(best, width=best.width + move) for move in (-2, -1, 1, 2)]
+        trials += [replace(best, shape=shape) for shape in SHAPES if shape != best.shape]
+        trials += [replace(best, zero=best.zero + move) for move in (-1, 1) if best.zero + move in _ZEROS]
         found = min((_tried(trial, used, counts, low) for trial in trials), key=lambda fit: fit.bits)
         if found.bits >= best.bits - 1e-6:
             return best
@@ -139,16 +145,16 @@ def best_fit(used: Ints, counts: Ints, low: int) -> Fit:
 
 
 def _tried(fit: Fit, used: Ints, counts: Ints, low: int) -> Fit:
-    mass = np.stack([masses(fit.width + c, fit.shape, low, counts.shape[1]) for c in used.tolist()])
+    mass = np.stack([masses(fit.width + c, fit.shape, low, counts.shape[1], fit.offset) for c in used.tolist()])
     if 0 <= -low < counts.shape[1]:
         mass[:, -low] *= power(fit.zero)
     shares = np.maximum(mass / mass.sum(1, keepdims=True), 1e-6)
-    return Fit(fit.width, fit.shape, fit.zero, float(-(counts * np.log2(shares)).sum()))
+    return replace(fit, bits=float(-(counts * np.log2(shares)).sum()))
 
 
 def class_tables(fit: Fit, used: Ints, low: int, size: int) -> list[bytes]:
     """Frequency table of every class that occurs."""
-    return tables(used + fit.width, fit.shape, fit.zero, low, size)
+    return tables(used + fit.width, fit.shape, fit.zero, low, size, fit.offset)
 
 
 def read_scales(reader: SymbolReader, rows: int, columns: int, positions: int) -> Scales:

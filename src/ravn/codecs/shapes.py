@@ -1,8 +1,9 @@
 """Frequency tables of symbols whose scale is known: from three small integers, the same bytes on every machine.
 
 A weight of scale a, in steps, falls into bin k with a probability proportional to the integral of exp(-|x / a|^b) over
-[k - 1/2, k + 1/2], b being 1 (Laplace), 3/2 or 2 (Gauss), and zero may be likelier by a factor. The decoder makes the
-tables anew, so all of it uses what IEEE 754 rounds exactly: sums in a fixed order, products, quotients, square roots.
+[k - 1/2, k + 1/2], b being 1 (Laplace), 3/2 or 2 (Gauss), and zero may be likelier by a factor. Levels may lie off the
+integers: then k becomes k + 1/4. The decoder makes the tables anew, so all of it uses what IEEE 754 rounds exactly:
+sums in a fixed order, products, quotients, square roots.
 """
 
 from functools import lru_cache
@@ -20,6 +21,9 @@ LAPLACE, BETWEEN, GAUSS = SHAPES = (0, 1, 2)
 OCTAVE = 4
 """Parts of an octave in which scales, and the factor on zero, are counted."""
 
+OFFSETS = 4
+"""Parts of a step in which the offset of all levels is counted."""
+
 MOST_SYMBOLS = 1 << 11
 """Tables of more symbols would take long, and such fine steps have no use for them."""
 
@@ -36,7 +40,7 @@ def power(quarters: int) -> float:
     return float(np.ldexp(_ROOTS[quarters % OCTAVE], quarters // OCTAVE))
 
 
-def masses(width: int, shape: int, low: int, size: int) -> Floats:
+def masses(width: int, shape: int, low: int, size: int, offset: int = 0) -> Floats:
     """Relative probability of every symbol, shape (size,); positive where it doesn't underflow.
 
     Args:
@@ -44,16 +48,21 @@ def masses(width: int, shape: int, low: int, size: int) -> Floats:
         shape: `LAPLACE`, `BETWEEN` or `GAUSS`.
         low: the lowest symbol's level, in steps.
         size: number of symbols.
+        offset: of all levels, in quarter steps, 0 to 3.
     """
-    magnitudes = np.abs(np.arange(low, low + size))
-    reach = int(max(magnitudes[0], magnitudes[-1]))
-    return _half(width, shape, 1 << max(reach.bit_length(), _SHORTEST))[magnitudes]
+    levels = np.arange(low, low + size)
+    reach = 1 << max(int(max(-levels[0], levels[-1], 0)).bit_length(), _SHORTEST)
+    right = _half(width, shape, reach, offset)
+    if not offset:
+        return right[np.abs(levels)]
+    left = _half(width, shape, reach, OFFSETS - offset)
+    return np.where(levels < 0, left[np.maximum(-levels - 1, 0)], right[np.maximum(levels, 0)])
 
 
 @lru_cache(maxsize=1 << 10)
-def _half(width: int, shape: int, size: int) -> Floats:
-    """Relative probability of the magnitudes 0..size-1."""
-    middles = (np.arange(_POINTS, dtype=np.float64) + 0.5 - _POINTS / 2) / _POINTS
+def _half(width: int, shape: int, size: int, offset: int) -> Floats:
+    """Relative probability of the magnitudes 0..size-1, so many quarters added to each."""
+    middles = (np.arange(_POINTS, dtype=np.float64) + 0.5 - _POINTS / 2) / _POINTS + offset / OFFSETS
     x = np.abs(np.arange(size, dtype=np.float64) + middles[:, None]) / power(width)
     density = _decay((x, x * np.sqrt(x), x * x)[shape])
     total = density[0]
@@ -62,7 +71,7 @@ def _half(width: int, shape: int, size: int) -> Floats:
     return total
 
 
-def tables(widths: NDArray[np.int64], shape: int, zero: int, low: int, size: int) -> list[bytes]:
+def tables(widths: NDArray[np.int64], shape: int, zero: int, low: int, size: int, offset: int = 0) -> list[bytes]:
     """Frequency table of every class.
 
     Args:
@@ -71,10 +80,11 @@ def tables(widths: NDArray[np.int64], shape: int, zero: int, low: int, size: int
         zero: factor on the probability of zero, in quarter octaves.
         low: the lowest symbol's level, in steps.
         size: number of symbols.
+        offset: of all levels, in quarter steps.
     """
     found = []
     for width in widths.tolist():
-        mass = masses(width, shape, low, size).copy()
+        mass = masses(width, shape, low, size, offset).copy()
         if 0 <= -low < size:
             mass[-low] *= power(zero)
         peak = mass.max()
