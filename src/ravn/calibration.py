@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ravn.codecs.rounding import Curvature, curvature
+from ravn.codecs.spectrum import analysed_moment
 from ravn.layers import owner, unfolded_inputs
 
 
@@ -27,6 +28,14 @@ class Moments:
     def curvature(self, *, by_energy: bool = True) -> Curvature:
         """The curvature that error compensation needs, columns by descending energy or in their natural order."""
         return curvature(self.second, by_energy=by_energy)
+
+    def analysed(self, shape: tuple[int, ...]) -> "Moments":
+        """The moments of what the coefficients of kernels are multiplied with.
+
+        Args:
+            shape: of the weight.
+        """
+        return Moments(analysed_moment(self.second, shape), analysed_moment(self.cross, shape))
 
     def target(self, weight: Tensor, damping: float = 0.01) -> Tensor:
         """The weight whose outputs on the quantized inputs come nearest to the float outputs.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from ravn.calibration import Moments, input_moments
-from ravn.codecs import Codec, Encoded, EntropyCodec, Grid, TrellisCodec, decoded, nearest
+from ravn.codecs import Codec, Encoded, Grid, SteppedCodec, TrellisCodec, decoded, nearest
 from ravn.codecs.base import as_matrix
 from ravn.codecs.rounding import cheapest, compensate
 from ravn.errors import BudgetError, InputError
@@ -17,8 +17,10 @@ from ravn.layers import set_weights
 RATE_PRICE = 0.1
 """Price of a bit in squared level spacings: 0.1 measured best at 1 to 3 bits (docs/experiments.md)."""
 
-STEPPED = (EntropyCodec, TrellisCodec)
-"""Codecs that have a step."""
+
+def is_spectral(codec: Codec) -> bool:
+    """Whether a codec quantizes kernels as spectra."""
+    return isinstance(codec, SteppedCodec) and codec.spectral
 
 
 def spacing(weight: Tensor, grid: Grid) -> float:
@@ -56,8 +58,9 @@ def encode_layer(weight: Tensor, codec: Codec, moments: Moments | None, *, rate_
     if moments is None:
         curved = None
     else:
-        curved = moments.curvature(by_energy=not isinstance(codec, TrellisCodec))
         matrix = moments.target(matrix)
+        seen = moments.analysed(tuple(weight.shape)) if is_spectral(codec) else moments
+        curved = seen.curvature(by_energy=not isinstance(codec, TrellisCodec))
 
     def rounding(values: Tensor, grid: Grid) -> Tensor:
         """Round with or without compensation, bits priced."""
@@ -102,7 +105,7 @@ def encode_network(
 
 def coarser(codec: Codec, coarseness: float) -> Codec:
     """The codec with its step multiplied by 2^coarseness; codecs without a step stay as they are."""
-    return replace(codec, step=codec.step * 2.0**coarseness) if isinstance(codec, STEPPED) else codec
+    return replace(codec, step=codec.step * 2.0**coarseness) if isinstance(codec, SteppedCodec) else codec
 
 
 def encode_within(
@@ -137,7 +140,7 @@ def encode_within(
     target = (1 - tolerance / 2) * capacity_bytes
     tried: list[tuple[float, int]] = []
     coarseness = 0.0
-    stepped = all(isinstance(codec, STEPPED) for codec in codecs.values())
+    stepped = all(isinstance(codec, SteppedCodec) for codec in codecs.values())
     for attempt in range(passes + 20):
         used = {name: coarser(codec, coarseness) for name, codec in codecs.items()}
         try:

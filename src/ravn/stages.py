@@ -135,7 +135,7 @@ def floor_of(task: Task, model: nn.Module, layers: Sequence[Layer], limit_bytes:
     for number, layer in enumerate(layers):
         peak = float(model.get_parameter(layer.name).detach().abs().max())
         # Steps of as many digits as real ones have: they stand in the header.
-        codecs[layer.name] = EntropyCodec((2 + number / 7) * max(peak, 1e-6))
+        codecs[layer.name] = EntropyCodec((2 + number / 7) * max(peak, 1e-6), spectral=True)
     encoded = encode_network(model, codecs, [])
     artifact = artifact_of(task, Coded(model, codecs, encoded), "uniform", limit_bytes)
     overhead = size_bytes(artifact) - sum(e.size_bytes for e in encoded.values()) + MARGIN_BYTES

@@ -41,6 +41,7 @@ GRIDDED = (
     CodebookCodec(3, entropy_coded=False),
     EntropyCodec(0.1),
     EntropyCodec(3.0),
+    EntropyCodec(0.3, spectral=True),
     UniformCodec(1),
     UniformCodec(8),
     UniformCodec(3, per_channel=False),
@@ -48,6 +49,7 @@ GRIDDED = (
 TRELLISES = (
     TrellisCodec(0.1),
     TrellisCodec(3.0, states=4),
+    TrellisCodec(0.3, spectral=True),
 )
 VECTORS = (
     VectorCodec(2, 3),
@@ -91,10 +93,11 @@ def assert_lawful(codec: Codec, weight: Tensor) -> None:
     assert back.dtype == weight.dtype
     if not weight.numel():
         return
-    matrix = weight.reshape(len(weight) if weight.dim() else 1, -1).float()
-    grid = codec.shaped_grid(weight.float())
+    analysed = codec.analysed(weight.float())
+    matrix = analysed.reshape(len(weight) if weight.dim() else 1, -1)
+    grid = codec.shaped_grid(analysed)
     values = grid.values(codec.quantize(matrix, grid))
-    assert torch.equal(back, values.reshape(weight.shape).to(weight.dtype))
+    assert torch.equal(back, codec.synthesised(values.reshape(weight.shape)).to(weight.dtype))
     if isinstance(codec, TrellisCodec | VectorCodec):
         return
     least = (matrix[:, :, None] - grid.levels[:, None, :]).abs().amin(-1)
@@ -128,9 +131,11 @@ def codecs(draw: st.DrawFn) -> Codec:
     if kind == "cluster":
         return ClusterCodec(tuple(draw(st.lists(st.integers(0, 8), min_size=1, max_size=6))))
     if kind == "entropy":
-        return EntropyCodec(draw(st.floats(0.25, 1e4)))
+        return EntropyCodec(draw(st.floats(0.25, 1e4)), spectral=draw(st.booleans()))
     if kind == "trellis":
-        return TrellisCodec(draw(st.floats(0.25, 1e4)), draw(st.sampled_from([4, 8, 16, 32])))
+        return TrellisCodec(
+            draw(st.floats(0.25, 1e4)), draw(st.sampled_from([4, 8, 16, 32])), spectral=draw(st.booleans())
+        )
     if kind == "vector":
         return VectorCodec(draw(st.sampled_from([1, 2, 3, 8, "channel"])), draw(st.integers(1, 4)))
     return CODECS[kind](draw(st.integers(1, 8)), draw(st.booleans()))

@@ -84,11 +84,24 @@ def scaled() -> Artifact:
     return layered(weights, dict.fromkeys(weights, EntropyCodec(1.5)), {})
 
 
+def spectral() -> Artifact:
+    """Kernels of several sides as spectra, beside weights that have none."""
+    weights = {
+        "conv": normal(24, 8, 3, 3) + 2 * normal(24, 8, 1, 1, seed=1),
+        "signal": normal(8, 4, 5, seed=2).half(),
+        "depthwise": normal(24, 1, 7, 7, seed=3),
+        "linear": normal(20, 24, seed=4),
+    }
+    codecs = {name: EntropyCodec(1.5, spectral=True) for name in weights}
+    return layered(weights, codecs | {"signal": TrellisCodec(0.7, spectral=True)}, {})
+
+
 GOLDEN = {
     "cluster": lambda: one_codec(ClusterCodec((2, 0, 3)), ClusterCodec((8, 8))),
     "codebook": lambda: one_codec(CodebookCodec(3), CodebookCodec(4, entropy_coded=False)),
     "entropy": lambda: one_codec(EntropyCodec(0.1), EntropyCodec(1.7)),
     "scaled": scaled,
+    "spectral": spectral,
     "trellis": lambda: one_codec(TrellisCodec(0.1), TrellisCodec(0.8, states=4)),
     "vector": lambda: one_codec(
         VectorCodec(2, 3), VectorCodec(4, 5), VectorCodec("kernel", 2), VectorCodec("channel", 1)

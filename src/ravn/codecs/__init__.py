@@ -8,6 +8,7 @@ from ravn.codecs.base import Codec, Encoded, Grid, Rounding, nearest
 from ravn.codecs.cluster import ClusterCodec
 from ravn.codecs.codebook import CodebookCodec
 from ravn.codecs.entropy import EntropyCodec
+from ravn.codecs.stepped import SteppedCodec
 from ravn.codecs.trellis import TrellisCodec
 from ravn.codecs.uniform import UniformCodec
 from ravn.codecs.vector import VectorCodec
@@ -22,6 +23,7 @@ __all__ = [
     "EntropyCodec",
     "Grid",
     "Rounding",
+    "SteppedCodec",
     "TrellisCodec",
     "UniformCodec",
     "VectorCodec",

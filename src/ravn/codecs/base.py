@@ -100,8 +100,16 @@ class Codec(ABC):
         """Fit reconstruction levels to a float32 weight matrix of shape (rows, columns)."""
 
     def shaped_grid(self, weight: Tensor) -> Grid:
-        """The grid of a float32 weight in its own shape, for codecs that know about channels and kernels."""
+        """The grid of what is quantized in its own shape, for codecs that know about channels and kernels."""
         return self.grid(as_matrix(weight))
+
+    def analysed(self, weight: Tensor) -> Tensor:
+        """What is quantized, of the weight's shape: the weight itself, unless the codec transforms it."""
+        return weight
+
+    def synthesised(self, values: Tensor) -> Tensor:
+        """The weight of quantized values: the inverse of `analysed`."""
+        return values
 
     @abstractmethod
     def pack(self, codes: Tensor, grid: Grid) -> bytes:
@@ -125,7 +133,7 @@ class Codec(ABC):
 
         Args:
             weight: the first dimension counts rows (output channels), the others are flattened.
-            rounding: chooses the codes; `quantize` unless told otherwise.
+            rounding: chooses the codes of what `analysed` gives; `quantize` unless told otherwise.
 
         Raises:
             InputError: the weight is not of a floating dtype, or holds NaN, infinity or values beyond float32.
@@ -138,7 +146,8 @@ class Codec(ABC):
             raise InputError("a weight holds NaN, infinite values or values beyond float32; give a finite weight")
         if matrix.numel() == 0:
             return Encoded(self.name, tuple(weight.shape), dtype, b"")
-        grid = self.shaped_grid(matrix.reshape(weight.shape))
+        values = self.analysed(matrix.reshape(weight.shape))
+        matrix, grid = as_matrix(values), self.shaped_grid(values)
         payload = self.pack((rounding or self.quantize)(matrix, grid), grid)
         return Encoded(self.name, tuple(weight.shape), dtype, payload)
 

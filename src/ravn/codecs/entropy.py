@@ -4,24 +4,20 @@ A payload has one frequency table for all weights, or one for each class of weig
 of like scale make up, whichever is smaller.
 """
 
-import struct
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ravn.codecs.base import Codec, Grid, as_matrix
+from ravn.codecs.base import Grid, as_matrix
 from ravn.codecs.entropy_coder import MAX_SYMBOLS, code_lengths, frequency_table
 from ravn.codecs.packing import look_up
 from ravn.codecs.scales import Scales
+from ravn.codecs.stepped import LARGEST, SteppedCodec
 from ravn.codecs.symbols import pack_symbols, unpack_symbols, worthwhile_classes
 from ravn.errors import ArtifactError, InputError
-
-_HEAD = struct.Struct("<f")
-_LEAST, _MOST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -36,21 +32,15 @@ class ScaledGrid(Grid):
 
 
 @dataclass(frozen=True)
-class EntropyCodec(Codec):
+class EntropyCodec(SteppedCodec):
     """Levels `k * step`, k integer, coded at the entropy of k.
 
     Args:
         step: distance of neighbouring levels, in units of the weight.
+        spectral: quantize kernels as spectra.
     """
 
     name: ClassVar[str] = "entropy"
-    step: float
-
-    def __post_init__(self) -> None:
-        # The file holds the step as float32: what is configured is what is stored, in the fewest digits.
-        if not isinstance(self.step, Real) or not _LEAST <= self.step <= _MOST:
-            raise InputError(f"a step of {self.step} is impossible; give a positive number")
-        object.__setattr__(self, "step", float(str(np.float32(self.step))))
 
     def grid(self, weight: Tensor) -> Grid:
         """Levels that cover the weight, priced by how often plain rounding would choose them."""
@@ -58,7 +48,7 @@ class EntropyCodec(Codec):
         reach = float(indices.abs().max())
         if reach + 1 >= MAX_SYMBOLS // 2:
             raise InputError(f"a step of {self.step} needs more than {MAX_SYMBOLS} levels; give a larger one")
-        if reach * self.step > _MOST:
+        if reach * self.step > LARGEST:
             raise InputError(f"a step of {self.step} needs levels beyond float32; give another one")
         low, high = int(indices.min()) - 1, int(indices.max()) + 1
         levels = torch.arange(low, high + 1, dtype=torch.float32, device=weight.device) * self.step
@@ -85,18 +75,14 @@ class EntropyCodec(Codec):
         forms = [pack_symbols(symbols, low)]
         if isinstance(grid, ScaledGrid):
             forms.append(pack_symbols(symbols, low, grid.scales))
-        return _HEAD.pack(self.step) + min(forms, key=len)
+        return self.packed_step() + min(forms, key=len)
 
     @staticmethod
     def unpack(payload: bytes, rows: int, columns: int) -> Tensor:
         """Read what `pack` wrote."""
-        if len(payload) < _HEAD.size:
-            raise ArtifactError(f"an entropy-coded layer of {len(payload)} bytes is too short")
-        (step,) = _HEAD.unpack_from(payload)
-        if not 0 < step < np.inf:
-            raise ArtifactError("an entropy-coded layer has a broken head")
-        found = unpack_symbols(payload[_HEAD.size :], rows, columns)
+        step, body = EntropyCodec.unpacked_step(payload)
+        found = unpack_symbols(body, rows, columns)
         levels = np.arange(found.low, found.low + found.size) * np.float64(step)
-        if np.abs(levels).max() > _MOST:
+        if np.abs(levels).max() > LARGEST:
             raise ArtifactError("an entropy-coded layer has levels beyond float32")
         return torch.from_numpy(look_up(levels.astype(np.float32), found.symbols).reshape(rows, columns))

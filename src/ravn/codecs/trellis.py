@@ -6,7 +6,6 @@ zero. Where weights are small against the step, index 0 therefore means less tha
 
 import struct
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar, cast
 
 import numpy as np
@@ -15,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ravn.codecs.base import Codec, Grid, as_matrix
+from ravn.codecs.base import Grid, as_matrix
 from ravn.codecs.dependent import PARITY_CHECKS, chain_length, second_quantizer
 from ravn.codecs.entropy_coder import MAX_SYMBOLS, Symbols, code_lengths, frequency_table
 from ravn.codecs.packing import look_up
 from ravn.codecs.rounding import Curvature
 from ravn.codecs.scales import best_fit, class_tables
 from ravn.codecs.shapes import OCTAVE
+from ravn.codecs.stepped import LARGEST, SteppedCodec
 from ravn.codecs.symbols import Classes, pack_symbols, unpack_symbols, worthwhile_classes
 from ravn.codecs.two_tables import unpack_two_tables
 from ravn.codecs.viterbi import Alphabet, cheapest_paths, compensated_paths
@@ -50,9 +50,8 @@ RESTS = (0.5, 0.25, 0.125, 0.0)
 """What index 0 means, in steps: in wide classes, and in those less than 3, 6, and more quarter octaves below."""
 
 _BELOW = 3
-_HEAD, _ZONE = struct.Struct("<fB"), struct.Struct("<B")
+_HEAD = struct.Struct("<BB")
 _SYMMETRIC, _DEAD_ZONE, _STATES, _MIRRORED = 0x80, 0x40, 0x3E, 0x01
-_LEAST, _MOST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -101,25 +100,23 @@ class TrellisGrid(Grid):
 
 
 @dataclass(frozen=True)
-class TrellisCodec(Codec):
+class TrellisCodec(SteppedCodec):
     """Levels near `n * step`, n integer; which of them a weight may take depends on the weights before it.
 
     Args:
         step: distance of neighbouring levels, in units of the weight; each quantizer has every other one, so that
             it compares with half the step of the entropy codec.
         states: states of the machine, 4, 8, 16 or 32: more are nearer to Shannon and slower to search.
+        spectral: quantize kernels as spectra.
     """
 
     name: ClassVar[str] = "trellis"
-    step: float
     states: int = 8
 
     def __post_init__(self) -> None:
-        if not isinstance(self.step, Real) or not _LEAST <= self.step <= _MOST:
-            raise InputError(f"a step of {self.step} is impossible; give a positive number")
+        super().__post_init__()
         if not isinstance(self.states, int) or self.states not in PARITY_CHECKS:
             raise InputError(f"a trellis of {self.states!r} states is impossible; give one of {list(PARITY_CHECKS)}")
-        object.__setattr__(self, "step", float(str(np.float32(self.step))))
 
     def grid(self, weight: Tensor) -> Grid:
         """Levels that cover the weight, priced by how often plain rounding would choose them."""
@@ -131,7 +128,7 @@ class TrellisCodec(Codec):
         reach = float(values.abs().max())
         if reach / 2 + MARGIN >= MAX_SYMBOLS // 2:
             raise InputError(f"a step of {self.step} needs more than {MAX_SYMBOLS} levels; give a larger one")
-        if (reach + 2 * MARGIN + 2) * self.step > _MOST:
+        if (reach + 2 * MARGIN + 2) * self.step > LARGEST:
             raise InputError(f"a step of {self.step} needs levels beyond float32; give another one")
         half = int(reach / 2) + MARGIN
         low, high = -(half + half % 2), half | 1
@@ -196,31 +193,31 @@ class TrellisCodec(Codec):
         grid = cast("TrellisGrid", grid)
         lowest = int(codes.min())
         symbols = codes.int().sub_(lowest).cpu().numpy()
-        head = _HEAD.pack(self.step, self.states | _MIRRORED) + _ZONE.pack(grid.wide)
+        head = self.packed_step() + _HEAD.pack(self.states | _MIRRORED, grid.wide)
         scales = None if grid.found is None else grid.found.scales
         return head + pack_symbols(symbols, grid.low + lowest, scales, offset=OFFSET)
 
     @staticmethod
     def unpack(payload: bytes, rows: int, columns: int) -> Tensor:
         """Read what `pack` wrote, and what it wrote when each quantizer had a table of its own."""
-        if len(payload) < _HEAD.size + _ZONE.size:
+        step, body = TrellisCodec.unpacked_step(payload)
+        if len(body) < _HEAD.size:
             raise ArtifactError(f"a trellis-coded layer of {len(payload)} bytes is too short")
-        step, flags = _HEAD.unpack_from(payload)
+        flags, wide = _HEAD.unpack_from(body)
         states, symmetric, dead_zone = flags & _STATES, bool(flags & _SYMMETRIC), bool(flags & _DEAD_ZONE)
         mirrored = bool(flags & _MIRRORED)
-        if not 0 < step < np.inf or states not in PARITY_CHECKS or (mirrored and (symmetric or dead_zone)):
+        if states not in PARITY_CHECKS or (mirrored and (symmetric or dead_zone)):
             raise ArtifactError("a trellis-coded layer has a broken head")
-        body = payload[_HEAD.size :]
         if not mirrored:
             return unpack_two_tables(
-                body, rows, columns, step=step, states=states, symmetric=symmetric, dead_zone=dead_zone
+                body[1:], rows, columns, step=step, states=states, symmetric=symmetric, dead_zone=dead_zone
             )
-        found = unpack_symbols(body[_ZONE.size :], rows, columns, offset=OFFSET)
-        if 2 * (max(-found.low, found.low + found.size) + 1) * step > _MOST:
+        found = unpack_symbols(body[_HEAD.size :], rows, columns, offset=OFFSET)
+        if 2 * (max(-found.low, found.low + found.size) + 1) * step > LARGEST:
             raise ArtifactError("a trellis-coded layer has levels beyond float32")
         symbols = found.symbols.reshape(rows, columns)
         codec = TrellisCodec(step, states)
-        return torch.from_numpy(codec.reconstructed(symbols, found.low, found.size, found.classes, body[0]))
+        return torch.from_numpy(codec.reconstructed(symbols, found.low, found.size, found.classes, wide))
 
     def reconstructed(
         self, symbols: Symbols, low: int, size: int, classes: NDArray[np.uint8] | None, wide: int

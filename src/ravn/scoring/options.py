@@ -83,14 +83,16 @@ def layer_options(
         step: the equal step of the budget.
         traits: static description of the layer for a learned policy.
     """
-    matrix = as_matrix(weight)
-    codecs = [EntropyCodec(step * 2.0**e) for e in STEP_EXPONENTS]
+    codecs = [EntropyCodec(step * 2.0**e, spectral=True) for e in STEP_EXPONENTS]
+    coefficients = codecs[0].analysed(weight.float())
+    matrix = as_matrix(coefficients)
+    moments = None if moments is None else moments.analysed(tuple(weight.shape))
     codes, values = _quantize_all(matrix, [c.grid(matrix) for c in codecs], codecs, moments)
-    sizes = [len(codec.pack(c, codec.shaped_grid(weight))) for codec, c in zip(codecs, codes, strict=True)]
+    sizes = [len(codec.pack(c, codec.shaped_grid(coefficients))) for codec, c in zip(codecs, codes, strict=True)]
     kept = [i for i in range(len(sizes)) if sizes[i] > max(sizes[:i], default=0)]
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], _damage(matrix, values[i], moments)) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)
-    stacked = torch.stack([values[i] for i in kept]).reshape(len(kept), *weight.shape)
+    stacked = torch.stack([codecs[i].synthesised(values[i].reshape(weight.shape)) for i in kept])
     return Options((unit,), tuple(codecs[i] for i in kept), stacked, torch.zeros(0), 0)
 
 

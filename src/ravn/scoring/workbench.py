@@ -24,11 +24,12 @@ _MOST_LEVELS = 1 << 13
 def equal_step(model: nn.Module, names: Sequence[str], capacity_bytes: int) -> float:
     """The step that, used in all layers and rounded plainly, fills the capacity; to 0.1 %, within 2^13 levels."""
     weights = [model.get_parameter(name).detach() for name in names]
-    low, high = 1e-6, 4.0 * max(float(w.abs().max()) for w in weights) + 1e-6
+    peaks = [float(EntropyCodec(1.0, spectral=True).analysed(w.float()).abs().max()) for w in weights]
+    low, high = 1e-6, 4.0 * max(peaks) + 1e-6
     while high / low > 1.001:
         middle = math.sqrt(low * high)
-        sizes = (EntropyCodec(middle).encode(w).size_bytes for w in weights)
-        fits = 2 * max(float(w.abs().max()) for w in weights) / middle < _MOST_LEVELS and sum(sizes) <= capacity_bytes
+        sizes = (EntropyCodec(middle, spectral=True).encode(w).size_bytes for w in weights)
+        fits = 2 * max(peaks) / middle < _MOST_LEVELS and sum(sizes) <= capacity_bytes
         low, high = (low, middle) if fits else (middle, high)
     return high
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ravn.codecs import Codec, EntropyCodec, Grid
+from ravn.codecs import Codec, Grid, SteppedCodec
 from ravn.codecs.base import as_matrix
 from ravn.encoding import RATE_PRICE, coarser, encode_layer, next_coarseness, priced_rounding, spacing
 
@@ -59,9 +59,10 @@ class StraightThrough:
     def refresh(self) -> None:
         """Quantize the latent weights into the network."""
         for name, weight in self._weights.items():
-            matrix, grid = as_matrix(self.latents[name]), self._grids[name]
+            codec, grid = self.codecs[name], self._grids[name]
+            matrix = as_matrix(codec.analysed(self.latents[name]))
             codes = priced_rounding(matrix, grid, price=self._prices[name])
-            weight.copy_(grid.values(codes).reshape(weight.shape))
+            weight.copy_(codec.synthesised(grid.values(codes).reshape(weight.shape)))
 
     @torch.no_grad()
     def refit(self) -> None:
@@ -74,7 +75,8 @@ class StraightThrough:
         """Take these codecs as they are, fit their levels and code lengths to the weights, then quantize."""
         self.codecs = dict(codecs)
         for name, codec in self.codecs.items():
-            matrix, grid = as_matrix(self.latents[name]), codec.shaped_grid(self.latents[name].detach())
+            values = codec.analysed(self.latents[name].detach())
+            matrix, grid = as_matrix(values), codec.shaped_grid(values)
             self._grids[name], self._prices[name] = grid, RATE_PRICE * spacing(matrix, grid) ** 2
         self.refresh()
 
@@ -85,7 +87,7 @@ class StraightThrough:
 
     def _solve_rate(self) -> float:
         """Coarseness at which the codes fill the capacity most nearly; 0 where no layer has a step."""
-        if not any(isinstance(c, EntropyCodec) for c in self.codecs.values()):
+        if not any(isinstance(c, SteppedCodec) for c in self.codecs.values()):
             return 0.0
         target = self._capacity_bytes
         tried = [(0.0, self.size_bytes())]
