@@ -20,6 +20,7 @@ from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
 from ravn.plan import Budget, Plan
 from ravn.progress import Progress, Silent
 from ravn.result import Measurement, Result
+from ravn.scoring import Judge
 from ravn.settings import Settings
 from ravn.stages import Coded
 from ravn.task import Task
@@ -103,9 +104,10 @@ class _Run:
 
     def codes(self) -> Coded:
         """Algorithm 1: search and training in turn."""
+        coded = self._decided(self.task.model, 0)
+        untrained = self._refined(coded)
         if not self.settings.recipe.epochs:
-            return self._decided(self.task.model, 0)
-        untrained = coded = self._decided(self.task.model, 0)
+            return untrained
         for number in range(self.settings.rounds):
             coded = self._trainable(coded) if number == 0 else self._decided(coded.model, number)
             coded = self._trained(coded, number, self.settings.rounds)
@@ -160,6 +162,26 @@ class _Run:
         )
         self._spent("rounding", start)
         return coded
+
+    def _refined(self, coded: Coded) -> Coded:
+        """What the trellis makes of codes that are final."""
+        start = time.perf_counter()
+        self.progress.stage("rounding along a trellis")
+        finer = stages.refined(
+            coded,
+            self.task.model,
+            self.capacity_bytes,
+            judge=Judge(
+                self.task.model,
+                [layer.name for layer in self.layers],
+                self.inputs.holdout,
+                self.settings.trade_off,
+            ),
+            inputs=self.inputs,
+            progress=self.progress,
+        )
+        self._spent("rounding", start)
+        return finer
 
     def _trainable(self, coded: Coded) -> Coded:
         """The decided plan or the equal one, whichever training mends better."""

@@ -14,7 +14,9 @@ from ravn.allocators.problem import Allocation, Allocator, Problem, Selection
 from ravn.artifact import Artifact, least_bytes, size_bytes
 from ravn.batches import calibration_inputs
 from ravn.batchnorm import canonical, shortened
-from ravn.codecs import Codec, Encoded, EntropyCodec, decoded
+from ravn.codecs import Codec, Encoded, EntropyCodec, TrellisCodec, decoded
+from ravn.codecs.base import matrix_shape
+from ravn.codecs.dependent import LONGEST
 from ravn.encoding import encode_network, encode_within
 from ravn.errors import BudgetError, InputError
 from ravn.layers import set_weights, tied_parameters, weight_layers
@@ -34,6 +36,10 @@ SPARE_BITS, MOST_BITS = 4, 23
 
 MARGIN_BYTES = 32
 """Room for the header bytes that depend on the codes."""
+
+
+SAME_RATE = 0.475
+"""Step of a trellis that takes as many bits as the entropy codec's step of 1."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +256,25 @@ def best_realised(
     if judge is None or len(coded) == 1:
         return coded[0]
     return min(coded, key=lambda c: judge.loss(c.quantized()))
+
+
+def refined(
+    coded: Coded, model: nn.Module, capacity_bytes: int, *, judge: Judge, inputs: Inputs, progress: Progress
+) -> Coded:
+    """The same plan under the trellis, which makes less error in the same bytes, if the judge agrees.
+
+    It is too slow for the search, and its codes can't be trained; rows that it can't compensate stay as they are.
+    """
+    codecs = {
+        name: TrellisCodec(SAME_RATE * codec.step, spectral=codec.spectral)
+        if isinstance(codec, EntropyCodec) and matrix_shape(coded.encoded[name].shape)[1] <= LONGEST
+        else codec
+        for name, codec in coded.codecs.items()
+    }
+    if codecs == coded.codecs:
+        return coded
+    finer = realise(model, codecs, capacity_bytes, inputs=inputs, progress=progress)
+    return min((finer, coded), key=lambda c: judge.loss(c.quantized()))
 
 
 def ensure_reachable(smallest_bytes: int, limit_bytes: int) -> None:

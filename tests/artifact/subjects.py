@@ -15,6 +15,7 @@ EXAMPLES: tuple[Codec, ...] = (
     EntropyCodec(0.1),
     EntropyCodec(1.7),
     TrellisCodec(0.2),
+    TrellisCodec(1.7, states=4),
     VectorCodec(4, 3),
     VectorCodec("channel", 2),
 )

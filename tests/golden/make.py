@@ -96,6 +96,20 @@ def spectral() -> Artifact:
     return layered(weights, codecs | {"signal": TrellisCodec(0.7, spectral=True)}, {})
 
 
+def mirrored() -> Artifact:
+    """What the trellis writes since its two quantizers share their tables: with scales and without, wide and narrow."""
+    weights = {
+        "conv": normal(24, 8, 3, 3) * normal(24, 1, 1, 1, seed=1).exp2() * normal(1, 8, 1, 1, seed=2).exp2(),
+        "depthwise": normal(48, 1, 5, 5, seed=5) * normal(48, 1, 1, 1, seed=6).exp2(),
+        "few": normal(2, 4, seed=3),
+        "flat": normal(700, seed=4),
+        "outlier": torch.cat([normal(50, seed=4), torch.tensor([200.0])]),
+        "zero": torch.zeros(9, 9),
+    }
+    codecs: dict[str, Codec] = {f"{name}.{n}": TrellisCodec(s, n) for name in weights for n, s in ((8, 1.5), (32, 0.9))}
+    return layered({name: weights[name.split(".")[0]] for name in codecs}, codecs, {})
+
+
 GOLDEN = {
     "cluster": lambda: one_codec(ClusterCodec((2, 0, 3)), ClusterCodec((8, 8))),
     "codebook": lambda: one_codec(CodebookCodec(3), CodebookCodec(4, entropy_coded=False)),
@@ -108,6 +122,7 @@ GOLDEN = {
     ),
     "uniform": lambda: one_codec(UniformCodec(3), UniformCodec(8, per_channel=False)),
     "network": network,
+    "mirrored": mirrored,
 }
 
 

@@ -45,4 +45,12 @@ def test_the_network_holds_more_than_codes() -> None:
 
 
 def test_all_kinds_of_codes_are_kept() -> None:
-    assert {path.stem for path in FILES} >= {"cluster", "codebook", "entropy", "scaled", "trellis", "uniform"}
+    assert {path.stem for path in FILES} >= {
+        "cluster",
+        "codebook",
+        "entropy",
+        "mirrored",
+        "scaled",
+        "trellis",
+        "uniform",
+    }

@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -161,9 +161,9 @@ class Codec(ABC):
         return cls.unpack(encoded.payload, rows, columns).reshape(encoded.shape).to(dtype)
 
     def config(self) -> dict[str, Any]:
-        """The configuration as JSON-able values, with the codec's name under "codec"."""
-        fields: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # type: ignore[call-overload]
-        return {"codec": self.name, **fields}
+        """What differs from the defaults as JSON-able values, with the codec's name under "codec"."""
+        told = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}  # type: ignore[arg-type]
+        return {"codec": self.name, **json.loads(json.dumps(told))}
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
