@@ -111,6 +111,10 @@ class Codec(ABC):
         """The weight of quantized values: the inverse of `analysed`."""
         return values
 
+    def pulled_back(self, gradient: Tensor) -> Tensor:
+        """Gradient with respect to what is quantized, from that with respect to the weight."""
+        return gradient
+
     @abstractmethod
     def pack(self, codes: Tensor, grid: Grid) -> bytes:
         """Write codes, shape (rows, columns), and whatever rebuilds the grid."""

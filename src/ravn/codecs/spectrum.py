@@ -38,6 +38,12 @@ def synthesis(coefficients: Tensor) -> Tensor:
     return coefficients if matrix is None else _each_kernel(coefficients, matrix)
 
 
+def pulled_back(gradient: Tensor) -> Tensor:
+    """Gradient with respect to coefficients, from that with respect to the weight that `synthesis` makes of them."""
+    matrix = synthesis_matrix(tuple(gradient.shape[2:]))
+    return gradient if matrix is None else _each_kernel(gradient, matrix.T)
+
+
 def synthesis_matrix(kernel: tuple[int, ...]) -> Tensor | None:
     """S in `kernels = coefficients S`, both of shape (..., positions); float64, None where nothing is transformed."""
     found = _bases(kernel)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ravn.codecs.base import Codec, Encoded
-from ravn.codecs.spectrum import analysis, synthesis
+from ravn.codecs.spectrum import analysis, pulled_back, synthesis
 from ravn.errors import ArtifactError, InputError
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -43,6 +43,10 @@ class SteppedCodec(Codec):
     def synthesised(self, values: Tensor) -> Tensor:
         """The weight of these values: the inverse of `analysed`."""
         return synthesis(values) if self.spectral else values
+
+    def pulled_back(self, gradient: Tensor) -> Tensor:
+        """The gradient with respect to what is quantized."""
+        return pulled_back(gradient) if self.spectral else gradient
 
     @classmethod
     def decode(cls, encoded: Encoded) -> Tensor:

@@ -138,8 +138,7 @@ def train(
         curve.append((epoch + 1.0, loss, accuracy))
         if checkpoint is not None:
             save_checkpoint(checkpoint, model, quantized, optimizer, curve, run)
-    latents = {name: latent.detach() for name, latent in quantized.latents.items()}
-    return Trained(model.eval(), latents, quantized.codecs, curve)
+    return Trained(model.eval(), quantized.weights(), quantized.codecs, curve)
 
 
 def _epoch(

@@ -23,7 +23,8 @@ class StraightThrough:
     The network always holds quantized weights. A gradient with respect to a quantized weight is
     given to the latent weight as it is (straight-through estimator, arXiv 1308.3432), the
     optimiser moves the latent weight, and `refresh` rounds it anew by distortion + price * bits, as
-    `encode_layer` does.
+    `encode_layer` does. Latents are what the codec quantizes: coefficients where it quantizes spectra,
+    so that the moves of an optimiser that knows each latent's gradient are in units of its steps.
     `refit` lets centroids and code lengths follow the weights and re-solves the common factor of
     all steps so that the entropy stays at the budget.
 
@@ -32,7 +33,7 @@ class StraightThrough:
             even where they were frozen.
         codecs: codec of every layer.
         capacity_bytes: payload bytes that the codes may take.
-        latents: latent weight of every layer, same shapes as the weights.
+        weights: float weight of every layer to start from, same shapes as the network's.
     """
 
     def __init__(
@@ -40,10 +41,10 @@ class StraightThrough:
         model: nn.Module,
         codecs: Mapping[str, Codec],
         capacity_bytes: int,
-        latents: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor],
     ) -> None:
         self.codecs = dict(codecs)
-        self.latents = {name: nn.Parameter(latents[name].clone().float()) for name in codecs}
+        self.latents = {n: nn.Parameter(c.analysed(weights[n].detach().float()).clone()) for n, c in codecs.items()}
         self._weights = {name: model.get_parameter(name).requires_grad_() for name in codecs}
         self._capacity_bytes = capacity_bytes
         self._grids: dict[str, Grid] = {}
@@ -52,7 +53,8 @@ class StraightThrough:
     def take_gradients(self) -> None:
         """Move the gradients of the quantized weights to the latent weights."""
         for name, weight in self._weights.items():
-            self.latents[name].grad = None if weight.grad is None else weight.grad.float()
+            found = weight.grad
+            self.latents[name].grad = None if found is None else self.codecs[name].pulled_back(found.float())
             weight.grad = None
 
     @torch.no_grad()
@@ -60,7 +62,7 @@ class StraightThrough:
         """Quantize the latent weights into the network."""
         for name, weight in self._weights.items():
             codec, grid = self.codecs[name], self._grids[name]
-            matrix = as_matrix(codec.analysed(self.latents[name]))
+            matrix = as_matrix(self.latents[name])
             codes = priced_rounding(matrix, grid, price=self._prices[name])
             weight.copy_(codec.synthesised(grid.values(codes).reshape(weight.shape)))
 
@@ -75,15 +77,21 @@ class StraightThrough:
         """Take these codecs as they are, fit their levels and code lengths to the weights, then quantize."""
         self.codecs = dict(codecs)
         for name, codec in self.codecs.items():
-            values = codec.analysed(self.latents[name].detach())
-            matrix, grid = as_matrix(values), codec.shaped_grid(values)
+            latent = self.latents[name].detach()
+            matrix, grid = as_matrix(latent), codec.shaped_grid(latent)
             self._grids[name], self._prices[name] = grid, RATE_PRICE * spacing(matrix, grid) ** 2
         self.refresh()
+
+    @torch.no_grad()
+    def weights(self) -> dict[str, Tensor]:
+        """The float weight behind every layer's latents."""
+        return {name: self.codecs[name].synthesised(latent.detach()) for name, latent in self.latents.items()}
 
     def size_bytes(self, coarseness: float = 0.0) -> int:
         """Exact payload bytes of the latent weights if all steps were multiplied by 2^coarseness."""
         used = {name: coarser(codec, coarseness) for name, codec in self.codecs.items()}
-        return sum(encode_layer(self.latents[name], codec, None).size_bytes for name, codec in used.items())
+        weights = self.weights()
+        return sum(encode_layer(weights[name], codec, None).size_bytes for name, codec in used.items())
 
     def _solve_rate(self) -> float:
         """Coarseness at which the codes fill the capacity most nearly; 0 where no layer has a step."""
