@@ -17,14 +17,8 @@ from ravn.layers import set_weights
 from ravn.training.straight_through import StraightThrough
 
 SPECTRAL = EntropyCodec(0.1, spectral=True)
-CODECS = [
-    EntropyCodec(0.1),
-    SPECTRAL,
-    ClusterCodec((1, 0, 2)),
-    CodebookCodec(2),
-    UniformCodec(2),
-    UniformCodec(3, False),
-]
+FIXED = [ClusterCodec((1, 0, 2)), CodebookCodec(2), UniformCodec(2), UniformCodec(3, False)]
+CODECS = [EntropyCodec(0.1), SPECTRAL, *FIXED]
 NAMES = ("0.weight", "6.weight")
 
 
