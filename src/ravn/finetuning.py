@@ -24,8 +24,8 @@ from ravn.training import Trained, train
 TRAINING_SHARE = 0.998
 """Share of the capacity that training aims at, so that what it ends with still fits: trained codes bear no rounding."""
 
-TRIAL_SHARE = 0.15
-"""Length of a trial, as a share of the training."""
+TRIAL_SHARE, LONGEST_TRIAL = 0.15, 1.0
+"""Length of a trial, as a share of the training, and in epochs at most."""
 
 JUDGED_IMAGES, JUDGED_BATCH = 1024, 128
 """Validation images that choose between networks, and how many are judged at once."""
@@ -58,7 +58,7 @@ def most_trainable(
     """
     if len(plans) == 1:
         return plans[0]
-    images = max(round(TRIAL_SHARE * settings.recipe.epochs * size(task.train)), 1)
+    images = max(round(min(TRIAL_SHARE * settings.recipe.epochs, LONGEST_TRIAL) * size(task.train)), 1)
     epochs = -(-images // size(task.train))
     short = replace(task, train=drawn(task.train, -(-images // epochs), settings.seed))
     trial = replace(settings, recipe=replace(settings.recipe, epochs=epochs))
@@ -66,7 +66,7 @@ def most_trainable(
     for number, plan in enumerate(plans):
         progress.stage(f"trial {number + 1} of {len(plans)}: how well training mends a plan")
         trained = _train(short, Coded(model, dict(plan), {}), limit_bytes, trial, None, progress)
-        losses.append(judge.loss(reestimated(trained.model, _norm_inputs(task, settings))))
+        losses.append(_distance(judge, reestimated(trained.model, _norm_inputs(task, settings)), settings))
     return plans[losses.index(min(losses))]
 
 
@@ -131,9 +131,15 @@ def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: S
 
 
 def nearest_to_float(task: Task, candidates: Sequence[Coded], settings: Settings) -> Coded:
-    """The candidate with the least L_RAVN (Eq. 7) on validation images, which training has not seen; unlabelled."""
+    """The candidate nearest to the float network on validation images, which training has not seen; unlabelled."""
     judge = _judge(task, settings)
-    return min(candidates, key=lambda coded: judge.loss(coded.quantized()))
+    return min(candidates, key=lambda coded: _distance(judge, coded.quantized(), settings))
+
+
+def _distance(judge: Judge, network: nn.Module, settings: Settings) -> float:
+    """L_RAVN (Eq. 7) with L_fidelity as heavy as training has it: what training neglects must not judge it."""
+    fidelity, gap = judge.parts(network)
+    return settings.recipe.fidelity * fidelity + settings.trade_off * gap
 
 
 def _judge(task: Task, settings: Settings) -> Judge:
