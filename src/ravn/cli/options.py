@@ -34,7 +34,7 @@ def chosen_device(name: str) -> str:
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if there[device])
     family, _, number = name.partition(":")
-    if not there.get(family, False) or number and not number.isdigit():
+    if not there.get(family, False) or (number and not number.isdigit()):
         able = ", ".join(device for device, is_there in there.items() if is_there)
         raise InputError(f"there is no device {name!r} here; there is {able}")
     return name
