@@ -24,7 +24,7 @@ def weight_layers(model: nn.Module) -> list[Layer]:
     found, seen = [], set()
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter.dim() >= 2 and id(parameter) not in seen:
+            if parameter.dim() >= 2 and parameter.numel() and id(parameter) not in seen:
                 seen.add(id(parameter))
                 full = f"{prefix}.{name}" if prefix else name
                 found.append(Layer(full, type(module).__name__, tuple(parameter.shape)))

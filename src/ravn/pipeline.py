@@ -27,6 +27,8 @@ from ravn.task import Task
 from ravn.version import __version__
 
 FLOAT_BYTES = 4
+MOST_BITS = 14
+"""Bits per weight that are as good as float32; a budget beyond them is not used up."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,17 @@ class _Run:
         self.folder, self.progress = folder, progress
         self.layers = stages.checked_layers(task.model)
         self.parameters = parameter_count(task.model)
-        self.limit_bytes = budget.limit_bytes(self.parameters)
-        floor = stages.floor_of(task, task.model, self.layers, self.limit_bytes)
-        if floor.smallest_bytes > self.limit_bytes:
-            stages.ensure_reachable(stages.smallest_limit(task, self.layers), self.limit_bytes)
+        self.budget_bytes = budget.limit_bytes(self.parameters)
+        floor = stages.floor_of(task, task.model, self.layers, self.budget_bytes)
+        if floor.smallest_bytes > self.budget_bytes:
+            stages.ensure_reachable(stages.smallest_limit(task, self.layers), self.budget_bytes)
+        most_bytes = MOST_BITS * sum(layer.parameters for layer in self.layers) // 8
+        self.limit_bytes = min(self.budget_bytes, floor.overhead_bytes + most_bytes)
         self.capacity_bytes = self.limit_bytes - floor.overhead_bytes
         self.inputs = stages.draw_inputs(task, settings)
         self.allocation = Allocation((), 0)
         self.equal: dict[str, Codec] = {}
+        self.trained = False
         self.curve: list[tuple[float, float, float]] = []
         self.seconds: dict[str, float] = {}
 
@@ -112,7 +117,8 @@ class _Run:
             coded = self._trainable(coded) if number == 0 else self._decided(coded.model, number)
             coded = self._trained(coded, number, self.settings.rounds)
         nearer = finetuning.nearest_to_float(self.task, (coded, untrained), self.settings)
-        if nearer is untrained:
+        self.trained = nearer is not untrained
+        if not self.trained:
             self.progress.stage("training brought the network no nearer to the float one: the file holds it untrained")
         return nearer
 
@@ -259,7 +265,7 @@ class _Run:
             data=task.data_name,
             parameters=self.parameters,
             float_bytes=FLOAT_BYTES * self.parameters,
-            budget_bytes=self.limit_bytes,
+            budget_bytes=self.budget_bytes,
             file_bytes=len(data),
             bits_per_weight=ours.bits_per_weight,
             float_test_accuracy=float_accuracy,
@@ -268,6 +274,7 @@ class _Run:
             evaluations=self.allocation.evaluations,
             seed=settings.seed,
             epochs=settings.recipe.epochs,
+            trained=self.trained,
             preset=settings.preset,
             splits=self._splits(),
             rows=(floats, ours),

@@ -9,6 +9,9 @@ from typing import Any
 from ravn.codecs import Codec, codec_from_config
 from ravn.errors import InputError
 
+MOST_BYTES = 1 << 53
+"""A budget above this is this; a float holds it exactly."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -60,10 +63,10 @@ class Budget:
     def limit_bytes(self, parameters: int) -> int:
         """The largest allowed file, in bytes, for a network of so many parameters."""
         if self.size_bytes is not None:
-            return self.size_bytes
+            return min(self.size_bytes, MOST_BYTES)
         if self.ratio is not None:
-            return math.floor(4 * parameters / self.ratio)
-        return math.floor((self.bits_per_weight or 0.0) * parameters / 8)
+            return math.floor(min(4 * parameters / self.ratio, MOST_BYTES))
+        return math.floor(min((self.bits_per_weight or 0.0) * parameters / 8, MOST_BYTES))
 
 
 @dataclass(frozen=True)

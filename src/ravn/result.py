@@ -94,6 +94,8 @@ class Result:
         evaluations: forward passes of the calibration images that the search paid for.
         seed: seed of the run.
         epochs: epochs of training.
+        trained: whether the file holds what training gave; without it, it holds the untrained network, which was nearer
+            to the float one.
         preset: name of the preset.
         splits: number of images in each of train, calibration, validation and test.
         rows: headline table.
@@ -120,6 +122,7 @@ class Result:
     evaluations: int
     seed: int
     epochs: int
+    trained: bool
     preset: str
     splits: dict[str, int]
     rows: tuple[Measurement, ...]

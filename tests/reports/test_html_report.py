@@ -136,7 +136,7 @@ def test_the_verdict_states_the_numbers():
     html = render_html(result)
     assert verdict(html) == (
         "1,078,888 bytes of float32 became 67,411 bytes (16.0× smaller, 2.00 bits per weight): "  # noqa: RUF001
-        "90.8 % instead of 91.7 % of the test images are classified correctly."
+        "90.83 % instead of 91.66 % of the test images are classified correctly."
     )
     page = Page(html).text()
     assert "The budget was 67,430 bytes; the file uses 99.97 % of it, and 19 bytes are left." in page

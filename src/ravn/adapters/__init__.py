@@ -2,6 +2,6 @@
 
 from ravn.adapters.data import ImageData, load_data
 from ravn.adapters.networks import build_model, rebuild_model
-from ravn.adapters.tasks import make_task
+from ravn.adapters.tasks import check_fit, make_task
 
-__all__ = ["ImageData", "build_model", "load_data", "make_task", "rebuild_model"]
+__all__ = ["ImageData", "build_model", "check_fit", "load_data", "make_task", "rebuild_model"]

@@ -115,7 +115,9 @@ def _folder(name: str, place: str) -> Path:
 
 
 def _chosen(normalize: str | None, brought: Mapping[str, Any], default: Normalization) -> Normalization:
-    return parse_normalization(normalize) if normalize else normalization_of(brought) or default
+    if normalize is not None:
+        return parse_normalization(normalize)
+    return normalization_of(brought) or default
 
 
 def _described(transform: Normalization, size: int, classes: int) -> dict[str, Any]:

@@ -88,8 +88,9 @@ def _from_factory(name: str, rest: str) -> nn.Module:
     sys.path.insert(0, here)
     try:
         made = getattr(importlib.import_module(module), factory)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise InputError(f"{name!r} can't be called: {error}; give python:package.module:factory") from error
+    except Exception as error:  # the user's own code
+        told = f"{type(error).__name__}: {error}"
+        raise InputError(f"{name!r} can't be called ({told}); give python:package.module:factory") from error
     finally:
         sys.path.remove(here)
     if not isinstance(made, nn.Module):

@@ -1,5 +1,6 @@
 """From stored images to network inputs, and back to the words of the command line."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ def parse_normalization(text: str) -> Normalization:
         mean, std = (tuple(float(n) for n in part.split(",")) for part in text.split("/"))
     except ValueError:
         mean, std = (), ()
-    if not mean or len(mean) != len(std) or min(std) <= 0:
+    if not mean or len(mean) != len(std) or min(std) <= 0 or not all(map(math.isfinite, mean + std)):
         raise InputError(
             f"--normalize {text!r} is not understood; give {', '.join(KNOWN)} or MEANS/STDS"
             " such as 0.5,0.5,0.5/0.2,0.2,0.2"

@@ -12,6 +12,7 @@ from ravn.errors import InputError, MissingPackageError
 
 LABELS = ("label", "fine_label", "labels")
 """Customary names of the label column, best first."""
+MAX_CLASSES = 1 << 17
 
 
 def read_parquet(folder: Path, source: str) -> tuple[dict[str, Examples], list[str]]:
@@ -39,27 +40,30 @@ def read_parquet(folder: Path, source: str) -> tuple[dict[str, Examples], list[s
     files = {split: paths for split, paths in files.items() if split in (*TRAIN, *TEST)}
     if not files:
         raise InputError(f"--data {source}: {folder} holds no parquet files of a split, such as train-*.parquet")
-    splits, classes = {}, []
+    splits: dict[str, Examples] = {}
+    classes: list[str] = []
     for split, paths in files.items():
         try:
             tables = [pq.read_table(path) for path in paths]
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise InputError(f"--data {source}: a parquet file in {folder} can't be read ({error})") from error
         image, label = _columns(tables[0].schema, source)
-        encoded = [picture["bytes"] for table in tables for picture in table[image].to_pylist()]
-        labels = [-1 if n is None else int(n) for table in tables for n in table[label].to_pylist()]
+        encoded = [(picture or {}).get("bytes") or b"" for table in tables for picture in table[image].to_pylist()]
+        labels = [-1 if n is None else n for table in tables for n in table[label].to_pylist()]
         splits[split] = Examples(encoded, labels)
-        classes = _class_names(tables[0].schema, label, labels)
+        if max(labels, default=0) >= MAX_CLASSES:
+            raise InputError(f"--data {source} has the label {max(labels)}; classes are numbered from 0")
+        classes = max(classes, _class_names(tables[0].schema, label, labels), key=len)
     return splits, classes
 
 
 def _columns(schema: Any, source: str) -> tuple[str, str]:  # noqa: ANN401 - pyarrow has no types
     images = [field.name for field in schema if str(field.type).startswith("struct<bytes")]
-    labels = [name for name in LABELS if name in schema.names]
+    labels = [name for name in LABELS if name in schema.names and "int" in str(schema.field(name).type)[:4]]
     if not images or not labels:
         raise InputError(
             f"--data {source} is unlabelled or holds no pictures: its columns are {', '.join(schema.names)};"
-            f" a picture and one of {', '.join(LABELS)} are needed"
+            f" a picture and one of {', '.join(LABELS)} with the numbers of the classes are needed"
         )
     return images[0], labels[0]
 
@@ -67,4 +71,4 @@ def _columns(schema: Any, source: str) -> tuple[str, str]:  # noqa: ANN401 - pya
 def _class_names(schema: Any, label: str, labels: Sequence[int]) -> list[str]:  # noqa: ANN401 - pyarrow has no types
     notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     names = notes.get("info", {}).get("features", {}).get(label, {}).get("names")
-    return list(names) if names else [str(number) for number in range(max(labels) + 1)]
+    return list(names) if names else [str(number) for number in range(max(labels, default=-1) + 1)]

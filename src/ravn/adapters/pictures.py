@@ -1,16 +1,20 @@
 """The one door to Pillow: encoded pictures as a data set of uint8 tensors."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from ravn.errors import InputError, MissingPackageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MARGIN = 0.875
 """Side of the centre crop relative to the shorter side of the picture that it is cut from."""
@@ -71,16 +75,11 @@ def decode(picture: bytes | Path, size: int) -> Tensor:
         InputError: it is not a picture.
         MissingPackageError: Pillow is not installed.
     """
-    try:
-        import numpy as np
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingPackageError("PIL", "images") from error
-    try:
-        image = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        name = "one of the pictures" if isinstance(picture, bytes) else str(picture)
-        raise InputError(f"{name} can't be read as a picture") from error
+    import numpy as np
+    from PIL import Image
+
+    with _opened(picture) as opened:
+        image = opened.convert("RGB")
     shorter = min(image.size)
     if not size <= shorter <= round(size / MARGIN):
         wanted = size if size <= SMALL else round(size / MARGIN)
@@ -97,14 +96,20 @@ def shorter_side(picture: bytes | Path) -> int:
     Raises:
         InputError: it is not a picture.
     """
+    with _opened(picture) as image:
+        return min(image.size)
+
+
+@contextmanager
+def _opened(picture: bytes | Path) -> Iterator["Image.Image"]:
+    """A picture while Pillow has it open; whatever Pillow says against it becomes one sentence."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise MissingPackageError("PIL", "images") from error
     try:
         with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
-            return min(image.size)
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(
-            f"{picture if isinstance(picture, Path) else 'a picture'} can't be read as a picture"
-        ) from error
+            yield image
+    except Exception as error:  # decoders raise whatever they like
+        name = "one of the pictures" if isinstance(picture, bytes) else str(picture)
+        raise InputError(f"{name} can't be read as a picture") from error

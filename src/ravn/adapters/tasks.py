@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ravn.adapters.data import ImageData, open_data
 from ravn.adapters.networks import build_model, own_preprocessing
@@ -37,7 +37,7 @@ def make_task(
         fill_weights(network, read, str(weights))
     images = opened.prepare(normalize, own_preprocessing(model, network))
     network.eval()
-    _check_classes(network, images, model, data)
+    check_fit(network, images, model, data)
     return Task(
         model=network,
         train=images.train,
@@ -52,14 +52,27 @@ def make_task(
     )
 
 
-def _check_classes(network: nn.Module, images: ImageData, model: str, data: str) -> None:
+def check_fit(network: nn.Module, images: ImageData, model: str, data: str) -> None:
+    """Run a network on one image.
+
+    Args:
+        network: in eval mode, on the CPU.
+        images: images and their classes.
+        model: what the user calls the network.
+        data: what the user calls the data.
+
+    Raises:
+        InputError: it doesn't take the images, or its outputs are not one logit per class.
+    """
     stored, _ = fetch(images.test, [0])
     try:
         with torch.no_grad():
             logits = network(images.transform(stored))
-    except RuntimeError as error:
-        shape = "x".join(map(str, stored.shape[1:]))
-        raise InputError(f"{model} can't take the {shape} images of {data}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # networks refuse images in many ways
+        shape, told = "x".join(map(str, stored.shape[1:])), str(error).strip() or type(error).__name__
+        raise InputError(f"{model} can't take the {shape} images of {data}: {told.splitlines()[0]}") from error
+    if not isinstance(logits, Tensor):
+        raise InputError(f"{model} gives a {type(logits).__name__}; it must give logits of shape (batch, classes)")
     if logits.dim() != 2 or logits.shape[1] != len(images.classes):
         raise InputError(
             f"{model} gives outputs of shape {tuple(logits.shape[1:])} and {data} has {len(images.classes)} classes;"

@@ -23,6 +23,8 @@ def build_timm(name: str, classes: int | None, *, pretrained: bool) -> nn.Module
         import timm
     except ImportError as error:
         raise MissingPackageError("timm", "timm") from error
+    except RuntimeError as error:
+        raise InputError(f"timm can't be imported ({error}); install a torchvision that fits this torch") from error
     if not timm.is_model(name):
         raise InputError(f"timm has no network {name!r}; `timm.list_models()` lists those that it has")
     extra: dict[str, Any] = {} if classes is None else {"num_classes": classes}

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, cast
 
 import typer
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except CommandLineError as error:
-        return _fail(error.format_message(), USAGE_ERROR)
+        return _fail(_told(error, arguments), USAGE_ERROR)
     except RavnError as error:
         return _fail(str(error), USAGE_ERROR)
     except OSError as error:
@@ -69,8 +70,16 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{where}{error.strerror or error}", USAGE_ERROR)
     # Recent versions of typer turn Ctrl-C into this exit code themselves, without a word.
     if code == INTERRUPTED:
-        return _fail("interrupted; `ravn compress` goes on where it stopped when it is given --resume", INTERRUPTED)
+        rest = "; it goes on where it stopped when it is given --resume" if "compress" in arguments[:1] else ""
+        return _fail(f"interrupted{rest}", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _told(error: typer.BadParameter, arguments: Sequence[str]) -> str:
+    """What is wrong with a command line, and what was given instead."""
+    options = getattr(getattr(error, "param", None), "opts", ())
+    given = [value for option, value in pairwise(arguments) if option in options]
+    return error.format_message() + (f"; got {given[-1]!r}" if given else "")
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -11,7 +11,7 @@ import typer
 from ravn.adapters import make_task
 from ravn.allocators import allocator_from_name
 from ravn.baselines import compare
-from ravn.cli.options import Data, Device, Normalize, Weights, chosen_budget, chosen_device
+from ravn.cli.options import Data, Device, Normalize, Seed, Weights, chosen_budget, chosen_device
 from ravn.cli.progress import Bars
 from ravn.cli.run_folder import finish_run, finished, open_run, show
 from ravn.errors import InputError
@@ -39,7 +39,7 @@ def compress(  # noqa: PLR0913 - one option each
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 looks at no label.", min=0)] = None,
     evaluations: Annotated[int | None, typer.Option(help="Plans that the search may score.", min=0)] = None,
     preset: Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")] = "default",
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also measure fixed-rate baselines.")] = False,

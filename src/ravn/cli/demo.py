@@ -16,8 +16,9 @@ from ravn.adapters.weights import weights_bytes
 from ravn.allocators import allocator_from_name
 from ravn.artifact import write_atomic
 from ravn.baselines import compare
+from ravn.cli.options import Seed
 from ravn.cli.progress import Bars
-from ravn.cli.run_folder import finish_run, show
+from ravn.cli.run_folder import ensure_free, finish_run, show
 from ravn.pipeline import Compressed
 from ravn.pipeline import compress as run_pipeline
 from ravn.plan import Budget
@@ -27,6 +28,7 @@ from ravn.task import Task
 from ravn.training import Recipe
 from ravn.training.float_training import train_float
 
+FLOAT = "float.safetensors"
 BITS = 1.5
 FLOAT_EPOCHS = 12
 TUNING_EPOCHS = 40
@@ -35,16 +37,17 @@ EVALUATIONS = 200
 
 def demo(
     out: Annotated[Path, typer.Option(help="Run folder; an earlier demo in it is replaced.")] = Path("runs/demo"),
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a small residual network on digits, compress it to 1.5 bits per weight, and compare."""
+    ensure_free(out, FLOAT)
     bars = Bars()
     torch.manual_seed(seed)
     task = make_task("digits:resnet8", "digits", seed=seed)
     bars.stage("training a float network on handwritten digits")
     train_float(task, FLOAT_EPOCHS, seed=seed, progress=bars.track)
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / "float.safetensors", weights_bytes(task.model))
+    write_atomic(out / FLOAT, weights_bytes(task.model))
     search_only = Settings(evaluations=EVALUATIONS, seed=seed)
     tuned = replace(search_only, recipe=Recipe(epochs=TUNING_EPOCHS, batch_size=64, refit_every=10))
     arms = (

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ravn.adapters import build_model, load_data
+from ravn.adapters import build_model, check_fit, load_data
 from ravn.artifact import read
 from ravn.batches import size
 from ravn.cli.options import Data, Device, Normalize, chosen_device
@@ -27,7 +27,9 @@ def evaluate(
     artifact = read(file)
     source = load_data(data, normalize=normalize, preprocessing=dict(artifact.preprocessing))
     built = None if model is None else build_model(model, classes=artifact.preprocessing.get("classes"))
-    network = load(file, built).to(chosen_device(device))
+    network = load(file, built)
+    check_fit(network, source, str(file), data)
+    network.to(chosen_device(device))
     accuracy = top1_accuracy(network, source.test, source.transform, progress=lambda b: Bars().track(b, "evaluate"))
     found = {
         "file": str(file),

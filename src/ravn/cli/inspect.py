@@ -48,7 +48,7 @@ def _clusters(codec: Codec, rate: float) -> tuple[str, str]:
 def _errors(file: Path) -> dict[str, str]:
     beside = file.parent / "result.json"
     try:
-        result = Result.from_json(beside.read_text())
+        result = Result.from_json(beside.read_text(errors="replace"))
     except (OSError, InputError):
         return {}
     if result.file_bytes != file.stat().st_size:

@@ -20,6 +20,7 @@ Normalize = Annotated[
     typer.Option(help="imagenet | cifar10 | cifar100 | MEANS/STDS such as 0.5,0.5,0.5/0.2,0.2,0.2"),
 ]
 Weights = Annotated[Path | None, typer.Option(help="Float weights: .safetensors, or .pt/.pth of plain tensors.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0, max=2**32 - 1)]
 Device = Annotated[str, typer.Option(help="auto | cpu | cuda | mps")]
 
 
@@ -32,7 +33,8 @@ def chosen_device(name: str) -> str:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if there[device])
-    if not there.get(name.split(":")[0], False):
+    family, _, number = name.partition(":")
+    if not there.get(family, False) or (number and not number.isdigit()):
         able = ", ".join(device for device, is_there in there.items() if is_there)
         raise InputError(f"there is no device {name!r} here; there is {able}")
     return name

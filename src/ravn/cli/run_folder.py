@@ -34,12 +34,12 @@ def open_run(folder: Path, options: Mapping[str, Any], *, resume: bool) -> Itera
     """
     text = yaml.safe_dump({k: str(v) if isinstance(v, Path) else v for k, v in options.items()})
     config = folder / CONFIG
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder} is a file; give a folder")
-    if config.exists():
-        _check_former(folder, yaml.safe_load(config.read_text()), yaml.safe_load(text), resume=resume)
+    if config.is_file():
+        _check_former(folder, _former(config), yaml.safe_load(text), resume=resume)
     elif resume:
         raise InputError(f"--resume: {folder} holds no run to go on with; leave --resume out to begin one")
+    else:
+        ensure_free(folder)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -53,15 +53,42 @@ def open_run(folder: Path, options: Mapping[str, Any], *, resume: bool) -> Itera
         raise
 
 
+def ensure_free(folder: Path, mark: str = CONFIG) -> None:
+    """Refuse to write among somebody's files.
+
+    Raises:
+        InputError: there is a file of this name, or a folder that holds something but not `mark`.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder} is a file; give a folder")
+    if folder.exists() and any(folder.iterdir()) and not (folder / mark).is_file():
+        raise InputError(f"--out {folder} holds files of something else; give a new or an empty folder")
+
+
+def _former(config: Path) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load(config.read_text(errors="replace"))
+    except yaml.YAMLError:
+        options = None
+    if not isinstance(options, dict) or "model" not in options:
+        raise InputError(f"{config} is not that of a run; give a new or an empty folder")
+    return options
+
+
 def _check_former(folder: Path, former: Mapping[str, Any], now: Mapping[str, Any], *, resume: bool) -> None:
     if not resume:
         raise InputError(f"--out {folder} holds a run already; give --resume to go on with it, or another folder")
     changed = sorted(k for k in former.keys() | now.keys() if former.get(k) != now.get(k))
     if changed:
-        raise InputError(
-            f"--resume: the run in {folder} was begun with --{changed[0]} {former.get(changed[0])}, not "
-            f"{now.get(changed[0])}; give the same options"
-        )
+        then, instead = (_words(changed[0], options.get(changed[0])) for options in (former, now))
+        raise InputError(f"--resume: the run in {folder} was begun {then}, not {instead}; give the same options")
+
+
+def _words(name: str, value: object) -> str:
+    option = "--bytes" if name == "size_bytes" else f"--{name}"
+    if value is None or value is False:
+        return f"without {option}"
+    return f"with {option}" if value is True else f"with {option} {value}"
 
 
 def finish_run(folder: Path, compressed: Compressed) -> None:
@@ -77,7 +104,7 @@ def finish_run(folder: Path, compressed: Compressed) -> None:
 def finished(folder: Path) -> Result | None:
     """The result of a finished run, or None where there is none yet."""
     source = folder / RESULT
-    return Result.from_json(source.read_text()) if source.is_file() else None
+    return Result.from_json(source.read_text(errors="replace")) if source.is_file() else None
 
 
 def show(result: Result, folder: Path) -> None:

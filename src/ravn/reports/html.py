@@ -65,9 +65,12 @@ def _pictures(result: Result) -> dict[str, str]:
 
 
 def _validation_purpose(result: Result) -> str:
-    uses = ["watching the training"] if result.epochs else []
-    uses += [] if result.splits.get("test") else ["the accuracies of this page"]
-    return "; ".join(uses)
+    uses = []
+    if result.epochs:
+        uses += ["watching the training", "choosing between plans and between trained and untrained weights; no labels"]
+    if not result.splits.get("test"):
+        uses.append("the accuracies of this page")
+    return "; ".join(uses) or "not used"
 
 
 def _standard_error(accuracy: float, images: int) -> float | None:
