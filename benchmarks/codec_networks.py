@@ -83,7 +83,7 @@ def overhead(weights: Path | None) -> Iterator[str]:
             tables = sum(map(table_bytes, layers))
             rest = total - sum(e.size_bytes for e in layers) + tables
             codec = next(iter(layers)).codec
-            yield f"{name}, {codec}: {total:,} bytes, {rest:,} ({rest / total:.2%}) no codes, {tables:,} of these tables"
+            yield f"{name}, {codec}: {total:,} bytes, {rest:,} ({rest / total:.2%}) no codes; {tables:,} of them tables"
 
 
 def opening() -> Iterator[str]:
@@ -126,7 +126,7 @@ def compensation(images: int, codec: str) -> Iterator[str]:
     inputs = 4 * 256 * 56 * 56 * images
     rate = 8 * sum(e.size_bytes for e in encoded.values()) / (weights / 4)
     yield f"ResNet-50, {images} images of 224 pixels, {codec}, {rate:.2f} bits: {spent / 60:.1f} minutes of one core"
-    yield f"memory: {more / 2**20:.0f} MiB; weights {weights / 2**20:.0f} MiB, inputs of the widest layer {inputs / 2**20:.0f} MiB"
+    yield f"{more / 2**20:.0f} MiB; weights take {weights / 2**20:.0f}, inputs of the widest layer {inputs / 2**20:.0f}"
 
 
 def peak_bytes() -> int:
