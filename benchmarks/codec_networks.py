@@ -4,15 +4,19 @@
     python benchmarks/codec_networks.py opening
     python benchmarks/codec_networks.py compensation [--images 128] [--codec trellis]
 
-ResNet-50 (from timm) has random weights, batch norms and biases among them: shapes are what matters. Times are those
-of the process, on all threads together. Memory is what the process needs beyond its network and its images.
+ResNet-50 has random weights, batch norms and biases among them: shapes are what matters. Times are those of the
+process, on all threads together. Memory is what the process needs beyond its network and its images.
 """
 
 import argparse
+import math
 import resource
+import struct
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -22,13 +26,17 @@ from torch import Tensor, nn
 from ravn.adapters import build_model
 from ravn.adapters.weights import fill_weights, load_weights
 from ravn.artifact import Artifact, pack, read
-from ravn.batchnorm import canonical
+from ravn.batchnorm import canonical, shortened
 from ravn.codecs import Codec, Encoded, EntropyCodec, TrellisCodec
+from ravn.codecs.base import matrix_shape
+from ravn.codecs.entropy_coder import SymbolReader
+from ravn.codecs.scales import read_scales, spread_table
 from ravn.encoding import encode_network
 from ravn.layers import weight_layers
+from ravn.stages import SAME_RATE, SPARE_BITS
 
-RATE = 2.0
-"""Bits per weight, about."""
+Make = Callable[[float], Codec]
+CODECS: dict[str, Make] = {"entropy": EntropyCodec, "trellis": lambda step: TrellisCodec(SAME_RATE * step)}
 
 
 def randomised(model: nn.Module) -> nn.Module:
@@ -41,32 +49,74 @@ def randomised(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
+class Bottleneck(nn.Module):
+    """A block of ResNet-50 (arXiv 1512.03385)."""
+
+    def __init__(self, width: int, inner: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, 4 * inner, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * inner)
+        down = (nn.Conv2d(width, 4 * inner, 1, stride, bias=False), nn.BatchNorm2d(4 * inner))
+        self.downsample = nn.Sequential(*down) if width != 4 * inner else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output."""
+        inside = self.bn1(self.conv1(x)).relu()
+        inside = self.bn2(self.conv2(inside)).relu()
+        return (self.bn3(self.conv3(inside)) + self.downsample(x)).relu()
+
+
 def resnet50() -> nn.Module:
-    """ResNet-50 with random weights."""
+    """ResNet-50 with random weights: 25.6 million parameters, the customary names."""
     torch.manual_seed(0)
-    return randomised(build_model("timm:resnet50", pretrained=False))
+    parts: list[tuple[str, nn.Module]] = [
+        ("conv1", nn.Conv2d(3, 64, 7, 2, 3, bias=False)),
+        ("bn1", nn.BatchNorm2d(64)),
+        ("relu", nn.ReLU()),
+        ("maxpool", nn.MaxPool2d(3, 2, 1)),
+    ]
+    width = 64
+    for number, (inner, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+        stages = []
+        for block in range(blocks):
+            stages.append(Bottleneck(width, inner, 2 if number and not block else 1))
+            width = 4 * inner
+        parts.append((f"layer{number + 1}", nn.Sequential(*stages)))
+    parts += [("pool", nn.AdaptiveAvgPool2d(1)), ("flat", nn.Flatten()), ("fc", nn.Linear(width, 1000))]
+    return randomised(nn.Sequential(OrderedDict(parts)))
 
 
-def codecs_of(model: nn.Module, make: Callable[[float], Codec]) -> dict[str, Codec]:
-    """A codec for every layer, its step a share of the layer's deviation, which gives about `RATE`."""
+def codecs_of(model: nn.Module, make: Make, rate: float) -> dict[str, Codec]:
+    """A codec for every layer, its step a share of the layer's deviation, which gives about so many bits."""
     layers = [layer.name for layer in weight_layers(model)]
-    return {name: make(4 * 2.0**-RATE * float(model.get_parameter(name).std())) for name in layers}
+    return {name: make(4 * 2.0**-rate * float(model.get_parameter(name).detach().std())) for name in layers}
 
 
-def artifact_of(model: nn.Module, name: str, make: Callable[[float], Codec]) -> Artifact:
-    """The whole network, rounded without compensation."""
-    codecs = codecs_of(model, make)
+def artifact_of(model: nn.Module, name: str, make: Make, rate: float) -> Artifact:
+    """The whole network, rounded without compensation; the rest shortened as the pipeline does it."""
+    codecs = codecs_of(model, make, rate)
     encoded = encode_network(model, codecs, [])
-    tensors = {key: tensor for key, tensor in canonical(model).items() if key not in encoded}
+    rest = {key: tensor for key, tensor in canonical(model).items() if key not in encoded}
+    kept = math.ceil(rate) + SPARE_BITS
+    tensors = {key: shortened(tensor, kept) if tensor.is_floating_point() else tensor for key, tensor in rest.items()}
     return Artifact(name, {"mean": [0.5] * 3, "std": [0.25] * 3}, encoded, codecs, tensors)
 
 
 def table_bytes(encoded: Encoded) -> int:
-    """Bytes of a payload that are no stream: what decoding a layer of zeros in its place would take away."""
+    """Bytes of a payload that are no codes of weights: step, table, or the scales of channels and positions."""
     symbols = encoded.payload[4 if encoded.codec == "entropy" else 6 :]
     size = int.from_bytes(symbols[2:4], "little")
-    head = len(encoded.payload) - len(symbols)
-    return head + (4 + size if size else 14)
+    head = len(encoded.payload) - len(symbols) + 4
+    if size:
+        return head + size
+    positions, spread = struct.unpack_from("<H4xb", symbols, 6)
+    reader = SymbolReader(symbols[13:], [spread_table(spread)])
+    scales = read_scales(reader, *matrix_shape(encoded.shape), positions)
+    return head + 9 + math.ceil(scales.side_bits() / 8)
 
 
 def overhead(weights: Path | None) -> Iterator[str]:
@@ -77,8 +127,8 @@ def overhead(weights: Path | None) -> Iterator[str]:
     else:
         randomised(small)
     for name, model in (("ResNet-20", small), ("ResNet-50", resnet50())):
-        for make in (EntropyCodec, lambda step: TrellisCodec(0.475 * step)):
-            artifact = artifact_of(model, name, make)
+        for make, rate in product(CODECS.values(), (1.0, 2.0, 4.0)):
+            artifact = artifact_of(model, name, make, rate)
             total, layers = len(pack(artifact)), artifact.layers.values()
             tables = sum(map(table_bytes, layers))
             rest = total - sum(e.size_bytes for e in layers) + tables
@@ -94,8 +144,8 @@ def opening() -> Iterator[str]:
         save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, float_path)
         floats = seconds(lambda: [tensor.clone() for tensor in load_file(float_path).values()])
         yield f"reading {float_path.stat().st_size:,} bytes of float32: {floats:.3f} s"
-        for make in (EntropyCodec, lambda step: TrellisCodec(0.475 * step)):
-            path.write_bytes(pack(artifact_of(model, "", make)))
+        for make in CODECS.values():
+            path.write_bytes(pack(artifact_of(model, "", make, 2.0)))
             artifact = read(path)
             opened, decoded = seconds(lambda: read(path)), seconds(artifact.state_dict)
             codec = next(iter(artifact.layers.values())).codec
@@ -116,7 +166,7 @@ def compensation(images: int, codec: str) -> Iterator[str]:
     """Time and memory of rounding with error compensation."""
     model = resnet50()
     batches: list[Tensor] = list(torch.randn(images, 3, 224, 224).split(16))
-    codecs = codecs_of(model, EntropyCodec if codec == "entropy" else lambda step: TrellisCodec(0.475 * step))
+    codecs = codecs_of(model, CODECS[codec], 2.0)
     with torch.no_grad():
         model(batches[0])
     before, start = peak_bytes(), time.process_time()
@@ -140,7 +190,7 @@ def main() -> None:
     parser.add_argument("what", choices=("overhead", "opening", "compensation"))
     parser.add_argument("weights", nargs="?", type=Path, help="safetensors file of ResNet-20")
     parser.add_argument("--images", type=int, default=128)
-    parser.add_argument("--codec", choices=("entropy", "trellis"), default="entropy")
+    parser.add_argument("--codec", choices=CODECS, default="entropy")
     options = parser.parse_args()
     rows = {
         "overhead": lambda: overhead(options.weights),
