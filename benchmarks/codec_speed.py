@@ -10,16 +10,24 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ravn.codecs import ClusterCodec, CodebookCodec, Codec, EntropyCodec, UniformCodec, VectorCodec
+from ravn.codecs import (
+    ClusterCodec,
+    CodebookCodec,
+    Codec,
+    EntropyCodec,
+    TrellisCodec,
+    UniformCodec,
+    VectorCodec,
+)
 from ravn.codecs.kmeans import kmeans
 from ravn.codecs.packing import pack_bits, unpack_levels
+from ravn.encoding import encode_layer
 
 COUNT = 1 << 22
 
@@ -59,25 +67,28 @@ def peak_bytes() -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def memory_share(codec: Codec) -> float:
-    """Most memory that encoding one large tensor takes, in sizes of the tensor; needs a process of its own."""
-    codec.encode(synthetic(10, 10))
-    weight = synthetic(4096, 4096)
+def encoding_cost(codec: Codec) -> tuple[float, float]:
+    """Time to encode ResNet-50's shapes, and memory in sizes of all weights; needs a process of its own."""
+    torch.set_num_threads(1)
+    encode_layer(synthetic(10, 10), codec, None)
+    weights = [synthetic(*shape) for shape in resnet50_shapes()]
     before = peak_bytes()
-    codec.encode(weight)
-    return (peak_bytes() - before) / (4 * weight.numel())
+    spent = seconds(lambda: [encode_layer(weight, codec, None) for weight in weights], 1)
+    return spent, (peak_bytes() - before) / (4 * sum(weight.numel() for weight in weights))
 
 
 def encoding_rows() -> Iterator[tuple[str, str, str]]:
-    """Memory and time."""
-    coders: tuple[Codec, ...] = (EntropyCodec(0.01), ClusterCodec((3, 2, 1, 1, 2, 3)))
+    """Time and memory."""
+    coders = (
+        EntropyCodec(0.01),
+        ClusterCodec((3, 2, 1, 1, 2, 3)),
+        TrellisCodec(0.005),
+        UniformCodec(4),
+        CodebookCodec(4),
+    )
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for codec, share in zip(coders, pool.imap(memory_share, coders), strict=True):
-            yield f"{codec.name}: memory to encode a tensor of 17 M", f"{share:.1f} x weights", ""
-    shapes = list(resnet50_shapes())
-    for codec in (*coders, UniformCodec(4), CodebookCodec(4)):
-        spent = sum(seconds(partial(codec.encode, synthetic(*shape)), 1) for shape in shapes)
-        yield f"{codec.name}: encode ResNet-50", f"{spent:.1f} s", ""
+        for codec, (spent, share) in zip(coders, pool.imap(encoding_cost, coders), strict=True):
+            yield f"{codec.name}: encode ResNet-50", f"{spent:.1f} s, memory {share:.1f} x weights", ""
 
 
 def rate_row(what: str, call: Callable[[], Any], copy: float) -> tuple[str, str, str]:
@@ -91,6 +102,7 @@ def decoding_rows(copy: float) -> Iterator[tuple[str, str, str]]:
     codecs: tuple[Codec, ...] = (
         EntropyCodec(0.01),
         EntropyCodec(0.001),
+        TrellisCodec(0.005),
         ClusterCodec((3, 2, 1, 1, 2, 3)),
         CodebookCodec(4),
         *(CodebookCodec(bits, entropy_coded=False) for bits in (3, 4, 8)),

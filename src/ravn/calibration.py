@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ravn.codecs.rounding import Curvature, curvature
+from ravn.codecs.rounding import Curvature, cholesky_damped, curvature
 from ravn.codecs.spectrum import analysed_moment
 from ravn.layers import owner, unfolded_inputs
 
@@ -50,11 +50,9 @@ class Moments:
             Shape (rows, columns).
         """
         groups, columns, _ = self.second.shape
-        second = self.second.double()
-        ridge = damping * second.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
-        second = second + ridge[:, None, None] * torch.eye(columns, dtype=second.dtype, device=second.device)
         blocks = weight.double().reshape(groups, -1, columns)
-        shift = torch.cholesky_solve((blocks @ self.cross.double()).mT, torch.linalg.cholesky(second)).mT
+        shift = blocks @ self.cross.double()
+        shift = torch.cholesky_solve(shift.mT, cholesky_damped(self.second, damping)).mT
         return (blocks + shift).reshape(weight.shape).to(weight.dtype)
 
 
@@ -110,11 +108,16 @@ def input_moments(
         if ours is None or (vectors := unfolded_inputs(inner, ours)) is None:
             return None
         vectors = vectors.float()
-        second = second + vectors.mT @ vectors
+        second = _grown(second, vectors, vectors)
         count += vectors.shape[1]
         if quantized is not reference:
             theirs = layer_inputs(reference, outer, batch)
             floats = None if theirs is None else unfolded_inputs(outer, theirs)
             if floats is not None:
-                cross = cross + (floats.float() - vectors).mT @ vectors
-    return Moments(second / count, cross.expand_as(second) / count)
+                cross = _grown(cross, floats.float() - vectors, vectors)
+    return Moments(second.div_(count), cross.div_(count).expand_as(second))
+
+
+def _grown(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """A sum of products of vectors and these more, in place once it has its shape; shape (groups, columns, columns)."""
+    return total.baddbmm_(left.mT, right) if total.dim() == 3 else left.mT @ right

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from ravn.calibration import Moments, input_moments
@@ -16,6 +17,10 @@ from ravn.layers import set_weights
 
 RATE_PRICE = 0.1
 """Price of a bit in squared level spacings: 0.1 measured best at 1 to 3 bits (docs/experiments.md)."""
+
+
+CHUNK = 1 << 18
+"""Weights that are rounded at a time: bounds the memory."""
 
 
 def is_spectral(codec: Codec) -> bool:
@@ -33,16 +38,17 @@ def spacing(weight: Tensor, grid: Grid) -> float:
 
 def priced_rounding(weight: Tensor, grid: Grid, *, price: float) -> Tensor:
     """Round by distortion + price * bits without looking at inputs; shapes as in `compensate`."""
-    rows = (
-        grid
-        if len(grid.levels) == 1
-        else Grid(
-            grid.levels.repeat_interleave(weight.shape[1], 0),
-            grid.lengths.repeat_interleave(weight.shape[1], 0),
-        )
-    )
-    classes = None if grid.classes is None else grid.classes.reshape(-1)
-    return cheapest(weight.reshape(-1), rows, price, classes).reshape(weight.shape)
+    columns = weight.shape[1]
+    many = max(CHUNK // max(columns, 1), 1)
+    codes = torch.empty(weight.shape, dtype=torch.int64, device=weight.device)
+    for at in range(0, len(weight), many):
+        part = slice(at, at + many)
+        apart = grid
+        if len(grid.levels) > 1:
+            apart = Grid(*(table[part].repeat_interleave(columns, 0) for table in (grid.levels, grid.lengths)))
+        classes = None if grid.classes is None else grid.classes[part].reshape(-1)
+        codes[part] = cheapest(weight[part].reshape(-1), apart, price, classes).reshape(-1, columns)
+    return codes
 
 
 def encode_layer(weight: Tensor, codec: Codec, moments: Moments | None, *, rate_price: float = RATE_PRICE) -> Encoded:

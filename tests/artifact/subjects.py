@@ -14,8 +14,10 @@ EXAMPLES: tuple[Codec, ...] = (
     CodebookCodec(4, entropy_coded=False),
     EntropyCodec(0.1),
     EntropyCodec(1.7),
+    EntropyCodec(0.3, spectral=True),
     TrellisCodec(0.2),
     TrellisCodec(1.7, states=4),
+    TrellisCodec(0.3, spectral=True),
     VectorCodec(4, 3),
     VectorCodec("channel", 2),
 )

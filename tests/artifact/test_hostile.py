@@ -101,6 +101,7 @@ def test_500_mutants() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_20000_mutants() -> None:
     loaded = attack(range(500, 20_500))
     assert sum(loaded[family.__name__] for family in mutants.ALTERED) < 1000

@@ -39,18 +39,24 @@ def curvature(second_moment: Tensor, damping: float = 0.01, *, by_energy: bool =
         damping: share of the mean diagonal that is added to it.
         by_energy: round columns by descending energy of their inputs; otherwise in their natural order.
     """
-    moment = second_moment.double()
-    diagonal = moment.diagonal(dim1=-2, dim2=-1)
+    diagonal = second_moment.diagonal(dim1=-2, dim2=-1).double()
     energy = diagonal.mean(0)
-    order = energy.argsort(descending=True) if by_energy else torch.arange(len(energy), device=moment.device)
-    moment = moment[:, order][:, :, order]
-    ridge = (damping * diagonal.mean(-1)).clamp_min(1e-12)
-    identity = torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
+    order = energy.argsort(descending=True) if by_energy else torch.arange(len(energy), device=energy.device)
     # With J the reversal, J H J = L L^T gives H = A A^T for the upper triangular A = J L J, and so U = A^-1.
-    lower = torch.linalg.cholesky((moment + ridge[:, None, None] * identity).flip(-2, -1))
-    factor = torch.linalg.solve_triangular(lower.flip(-2, -1), identity, upper=True)
+    backwards = order.flip(0)
+    upper = cholesky_damped(second_moment[:, backwards[:, None], backwards], damping).flip(-2, -1)
+    factor = torch.eye(len(order), dtype=upper.dtype, device=upper.device).repeat(len(upper), 1, 1)
+    torch.linalg.solve_triangular(upper, factor, upper=True, out=factor)
     gain = factor.diagonal(dim1=-2, dim2=-1).log().mean().mul(-2).exp()
     return Curvature(factor.to(second_moment.dtype), order, float(gain))
+
+
+def cholesky_damped(second_moment: Tensor, damping: float) -> Tensor:
+    """Lower factor of a second moment with a ridge, a share of its mean diagonal; float64, of the same shape."""
+    moment = second_moment.to(torch.float64, copy=True)
+    diagonal = moment.diagonal(dim1=-2, dim2=-1)
+    diagonal += (damping * diagonal.mean(-1, keepdim=True)).clamp_min(1e-12)
+    return torch.linalg.cholesky(moment)
 
 
 def cheapest(values: Tensor, grid: Grid, price: Tensor | float = 0.0, classes: Tensor | None = None) -> Tensor:
