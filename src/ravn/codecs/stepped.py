@@ -51,12 +51,18 @@ class SteppedCodec(Codec):
     @classmethod
     def decode(cls, encoded: Encoded) -> Tensor:
         """Rebuild the weight, of the shape and dtype that were encoded; the payload alone tells how."""
-        values = super().decode(replace(encoded, dtype="float32"))
-        if encoded.payload and _STEP.unpack_from(encoded.payload)[0] < 0:
+        values, spectral = cls.quantized(encoded)
+        if spectral:
             values = synthesis(values)
             if not torch.isfinite(values).all():
                 raise ArtifactError(f"a layer of the codec {cls.name!r} has weights beyond float32")
         return values.to(getattr(torch, encoded.dtype))
+
+    @classmethod
+    def quantized(cls, encoded: Encoded) -> tuple[Tensor, bool]:
+        """What was quantized, float32 of the weight's shape, and whether it is spectra."""
+        values = super().decode(replace(encoded, dtype="float32"))
+        return values, bool(encoded.payload) and _STEP.unpack_from(encoded.payload)[0] < 0
 
     def packed_step(self) -> bytes:
         """The first bytes of a payload."""
