@@ -52,7 +52,7 @@ class Moments:
         groups, columns, _ = self.second.shape
         blocks = weight.double().reshape(groups, -1, columns)
         shift = blocks @ self.cross.double()
-        shift = torch.cholesky_solve(shift.mT, cholesky_damped(self.second, damping)).mT
+        shift = torch.cholesky_solve(shift.mT, cholesky_damped(self.second.to(torch.float64, copy=True), damping)).mT
         return (blocks + shift).reshape(weight.shape).to(weight.dtype)
 
 

@@ -273,7 +273,10 @@ def refined(
     }
     if codecs == coded.codecs:
         return coded
-    finer = realise(model, codecs, capacity_bytes, inputs=inputs, progress=progress)
+    try:
+        finer = realise(model, codecs, capacity_bytes, inputs=inputs, progress=progress)
+    except BudgetError:  # its heads are a few bytes longer
+        return coded
     return min((finer, coded), key=lambda c: judge.loss(c.quantized()))
 
 

@@ -42,21 +42,21 @@ def curvature(second_moment: Tensor, damping: float = 0.01, *, by_energy: bool =
     diagonal = second_moment.diagonal(dim1=-2, dim2=-1).double()
     energy = diagonal.mean(0)
     order = energy.argsort(descending=True) if by_energy else torch.arange(len(energy), device=energy.device)
-    # With J the reversal, J H J = L L^T gives H = A A^T for the upper triangular A = J L J, and so U = A^-1.
+    # With J the reversal, J H J = L L^T gives H = A A^T for A = J L J, and so U = A^-1 = J L^-1 J.
     backwards = order.flip(0)
-    upper = cholesky_damped(second_moment[:, backwards[:, None], backwards], damping).flip(-2, -1)
-    factor = torch.eye(len(order), dtype=upper.dtype, device=upper.device).repeat(len(upper), 1, 1)
-    torch.linalg.solve_triangular(upper, factor, upper=True, out=factor)
+    lower = cholesky_damped(second_moment[:, backwards[:, None], backwards].double(), damping)
+    factor = torch.eye(len(order), dtype=lower.dtype, device=lower.device).repeat(len(lower), 1, 1)
+    torch.linalg.solve_triangular(lower, factor, upper=False, out=factor)
+    del lower
     gain = factor.diagonal(dim1=-2, dim2=-1).log().mean().mul(-2).exp()
-    return Curvature(factor.to(second_moment.dtype), order, float(gain))
+    return Curvature(factor.to(second_moment.dtype).flip(-2, -1), order, float(gain))
 
 
-def cholesky_damped(second_moment: Tensor, damping: float) -> Tensor:
-    """Lower factor of a second moment with a ridge, a share of its mean diagonal; float64, of the same shape."""
-    moment = second_moment.to(torch.float64, copy=True)
+def cholesky_damped(moment: Tensor, damping: float) -> Tensor:
+    """Lower factor, in place, of a second moment in float64 with a ridge that is a share of its mean diagonal."""
     diagonal = moment.diagonal(dim1=-2, dim2=-1)
     diagonal += (damping * diagonal.mean(-1, keepdim=True)).clamp_min(1e-12)
-    return torch.linalg.cholesky(moment)
+    return torch.linalg.cholesky(moment, out=moment)
 
 
 def cheapest(values: Tensor, grid: Grid, price: Tensor | float = 0.0, classes: Tensor | None = None) -> Tensor:
