@@ -104,6 +104,7 @@ def decoding_rows(copy: float) -> Iterator[tuple[str, str, str]]:
         EntropyCodec(0.001),
         TrellisCodec(0.005),
         ClusterCodec((3, 2, 1, 1, 2, 3)),
+        ClusterCodec((3, 2, 1, 1, 2, 3), entropy_coded=False),
         CodebookCodec(4),
         *(CodebookCodec(bits, entropy_coded=False) for bits in (3, 4, 8)),
         *(UniformCodec(bits) for bits in (3, 4, 8)),

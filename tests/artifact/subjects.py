@@ -10,6 +10,7 @@ EXAMPLES: tuple[Codec, ...] = (
     UniformCodec(8, per_channel=False),
     ClusterCodec((2, 0, 3)),
     ClusterCodec((8, 8)),
+    ClusterCodec((1, 3), entropy_coded=False),
     CodebookCodec(3),
     CodebookCodec(4, entropy_coded=False),
     EntropyCodec(0.1),

@@ -1,12 +1,14 @@
 """The codec of the paper: k-means cells (Eq. 1) with bit-widths of their own (Eq. 2)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from ravn.codecs import ClusterCodec, EntropyCodec, UniformCodec
 from ravn.codecs.kmeans import boundaries, kmeans
-from ravn.errors import InputError
+from ravn.errors import ArtifactError, InputError
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,14 @@ def test_fixed_length_positions_are_used_where_tables_cost_more() -> None:
     assert not encoded.payload[0] & 0x80
     assert encoded.size_bytes < 300 * (8 + 1.6) / 8 + 40
     assert codec.encode(few.repeat(100)).payload[0] & 0x80
+
+
+def test_codes_of_fixed_length_take_just_that_and_hold_nothing_else() -> None:
+    weight = torch.randn(40, 50, generator=torch.Generator().manual_seed(0))
+    codec = ClusterCodec((2, 0, 3), entropy_coded=False)
+    encoded = codec.encode(weight)
+    assert encoded.size_bytes == 2 + 3 + 4 + 2 * 5 + 40 * 50 * 4 // 8
+    assert torch.equal(codec.decode(encoded), ClusterCodec((2, 0, 3)).decode(ClusterCodec((2, 0, 3)).encode(weight)))
+    beyond = replace(encoded, payload=encoded.payload[:-1] + b"\xff")
+    with pytest.raises(ArtifactError, match="beyond its 13 levels"):
+        codec.decode(beyond)

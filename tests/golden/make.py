@@ -111,6 +111,7 @@ def mirrored() -> Artifact:
 
 
 GOLDEN = {
+    "fixed": lambda: one_codec(ClusterCodec((2, 0, 3), entropy_coded=False)),
     "cluster": lambda: one_codec(ClusterCodec((2, 0, 3)), ClusterCodec((8, 8))),
     "codebook": lambda: one_codec(CodebookCodec(3), CodebookCodec(4, entropy_coded=False)),
     "entropy": lambda: one_codec(EntropyCodec(0.1), EntropyCodec(1.7)),

@@ -19,6 +19,7 @@ from ravn.codecs.packing import (
     pack_numbers,
     stored_numbers,
     unpack_bits,
+    unpack_levels,
     unpack_numbers,
 )
 from ravn.codecs.priced_cells import fitted_bits, priced_cuts
@@ -26,7 +27,7 @@ from ravn.errors import ArtifactError, InputError
 
 MAX_BITS = 8
 MAX_CLUSTERS = 64
-_JOINT = 0x80
+_JOINT, _FIXED = 0x80, 0
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Cell = tuple[float, float, float]
@@ -39,19 +40,22 @@ class ClusterCodec(Codec):
     Clusters are intervals, those of the k-means partition unless bits have a price, and a cell's
     positions are equally spaced. A cluster of zero bits is its centroid alone. The cluster index is
     entropy-coded; positions are coded with it (one table for all symbols) or in fixed length,
-    whichever is smaller.
+    whichever is smaller. For direct execution both together can be codes of one fixed length.
 
     Args:
         bits: bit-width of each cluster, by ascending centroid, 0 to 8 each (Eq. 2).
         strict: demand different bit-widths in different clusters, as Eq. 2 literally says.
         price: of a bit, as a share of the weights' variance. Cells are those of least error + price
             * bits, as their own positions make the error; with 0, those of k-means (Eq. 1).
+        entropy_coded: False makes all codes equally long, ceil(log2(sum of 2^bits)) bits: larger, but any weight
+            can be looked up on its own.
     """
 
     name: ClassVar[str] = "cluster"
     bits: tuple[int, ...]
     strict: bool = False
     price: float = 0.0
+    entropy_coded: bool = True
 
     def __post_init__(self) -> None:
         widths = all(isinstance(b, int) and 0 <= b <= MAX_BITS for b in self.bits)
@@ -93,7 +97,10 @@ class ClusterCodec(Codec):
         ends = [_ends(cell, b) for cell, b in zip(cells, bits, strict=True)]
         numbers = stored_numbers(np.concatenate(ends).astype(np.float32))
         levels = torch.from_numpy(_levels(numbers, bits)).to(weight)[None]
-        codes = nearest(weight, Grid(levels, torch.zeros_like(levels)))
+        free = Grid(levels, torch.zeros_like(levels))
+        if not self.entropy_coded:
+            return free
+        codes = nearest(weight, free)
         counts = torch.bincount(codes.flatten(), minlength=levels.shape[1]).cpu().numpy()
         return Grid(levels, torch.from_numpy(code_lengths(frequency_table(counts)))[None].to(weight))
 
@@ -105,14 +112,18 @@ class ClusterCodec(Codec):
         sizes = sizes[: np.searchsorted(np.cumsum(sizes), len(levels)) + 1]
         stops = np.cumsum(sizes)
         ends = [levels[[stop - size, stop - 1][: min(size, 2)]] for stop, size in zip(stops, sizes, strict=True)]
+        table = bytes(self.bits[: len(sizes)]) + pack_numbers(np.concatenate(ends))
+        if not self.entropy_coded:
+            return bytes([_FIXED, len(sizes)]) + table + pack_bits(symbols, _code_bits(len(levels)))
         joint, split = _pack_joint(symbols, len(levels)), _pack_split(symbols, sizes)
         flag, body = (_JOINT, joint) if len(joint) <= len(split) else (0, split)
-        head = bytes([len(sizes) | flag, *self.bits[: len(sizes)]])
-        return head + pack_numbers(np.concatenate(ends)) + body
+        return bytes([len(sizes) | flag]) + table + body
 
     @staticmethod
     def unpack(payload: bytes, rows: int, columns: int) -> Tensor:
         """Read what `pack` wrote."""
+        fixed = payload[:1] == bytes([_FIXED])
+        payload = payload[fixed:]
         clusters = payload[0] & 0x7F if payload else 0
         bits = tuple(payload[1 : 1 + clusters])
         if not 1 <= clusters <= MAX_CLUSTERS or len(bits) < clusters or max(bits) > MAX_BITS:
@@ -120,6 +131,8 @@ class ClusterCodec(Codec):
         count = sum(min(1 << b, 2) for b in bits)
         levels = _levels(unpack_numbers(payload[1 + clusters :], count), bits)
         body = payload[1 + clusters + 4 + 2 * count :]
+        if fixed:
+            return torch.from_numpy(_unpack_fixed(body, levels, rows * columns).reshape(rows, columns))
         if payload[0] & _JOINT:
             table, stream = body[: len(levels)], body[len(levels) :]
             symbols: NDArray[np.integer] = decode_symbols(stream, table, rows * columns, size=len(levels))
@@ -148,6 +161,20 @@ def _levels(numbers: Floats, bits: tuple[int, ...]) -> Floats:
         levels.append(first + (last - first) * (np.arange(1 << b) / max((1 << b) - 1, 1)))
         at += used
     return np.concatenate(levels).astype(np.float32)
+
+
+def _code_bits(levels: int) -> int:
+    """Bits of a code of fixed length; one at least."""
+    return max((levels - 1).bit_length(), 1)
+
+
+def _unpack_fixed(body: bytes, levels: Floats, count: int) -> Floats:
+    """Values of codes of fixed length; those beyond the levels are NaN until they are refused."""
+    padded = np.pad(levels, (0, (1 << _code_bits(len(levels))) - len(levels)), constant_values=np.nan)
+    values: Floats = unpack_levels(body, padded, count)
+    if len(padded) > len(levels) and np.isnan(values).any():
+        raise ArtifactError(f"a clustered layer holds a code beyond its {len(levels)} levels")
+    return values
 
 
 def _pack_joint(symbols: Ints, count: int) -> bytes:
