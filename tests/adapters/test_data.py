@@ -34,7 +34,7 @@ def write_parquet(path: Path, images: np.ndarray, labels, column: str = "img", l
     names = {"info": {"features": {label: {"names": ["cat", "dog", "owl"], "_type": "ClassLabel"}}}}
     rows = [{"bytes": png(image), "path": None} for image in images]
     picture = pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-    table = pa.table({column: picture, label: pa.array(labels, pa.int64())})
+    table = pa.table({column: picture, label: pa.array(labels, None if len(labels) else pa.int64())})
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(names)}), path)
 
@@ -128,6 +128,22 @@ def test_folders_that_are_absent_empty_or_unlabelled_are_named(tmp_path: Path) -
         load_data(f"imagefolder:{tmp_path}")
 
 
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (["cat", "dog"] * 6, "numbers of the classes"),
+        ([[0], [1]] * 6, "numbers of the classes"),
+        ([0.5, 1.5] * 6, "numbers of the classes"),
+        ([0, 1 << 40] * 6, "has the label 1099511627776"),
+        ([], "too few pictures"),
+    ],
+)
+def test_labels_that_number_no_classes_are_refused(labels: list[object], sentence: str, tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train-0.parquet", pictures(max(len(labels), 1))[: len(labels)], labels)
+    with pytest.raises(InputError, match=sentence):
+        load_data(f"hf:{tmp_path}")
+
+
 def test_labels_that_are_no_classes_and_pictures_that_are_none_are_told(tmp_path: Path, parquet: Path) -> None:
     write_parquet(tmp_path / "a" / "train-0.parquet", pictures(12), [-1] * 12)
     with pytest.raises(InputError, match="unlabelled"):
@@ -143,6 +159,12 @@ def test_labels_that_are_no_classes_and_pictures_that_are_none_are_told(tmp_path
 def test_splits_with_different_classes_are_refused(folders: Path) -> None:
     (folders / "val" / "cow").mkdir()
     with pytest.raises(InputError, match="'cow' is not in every split"):
+        load_data(f"imagefolder:{folders}")
+
+
+def test_a_picture_with_too_many_pixels_or_none_is_refused(folders: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(folders / "train" / "ant" / "0.png")
+    with pytest.raises(InputError, match=r"0\.png can't be read as a picture"):
         load_data(f"imagefolder:{folders}")
 
 
@@ -187,13 +209,23 @@ def test_augmentation_moves_and_mirrors_and_draws_only_from_its_generator() -> N
 def test_a_network_whose_outputs_dont_match_the_classes_is_refused(parquet: Path, tmp_path, monkeypatch) -> None:
     (tmp_path / "nets_for_data.py").write_text(
         "from torch import nn\n\ndef five():\n    return nn.Sequential(nn.Flatten(), nn.Linear(192, 5))\n"
+        "\nclass Pair(nn.Linear):\n    def forward(self, x):\n        return x, x\n"
+        "\nclass Picky(nn.Linear):\n    def forward(self, x):\n        assert x.shape[-1] == 224, 'not 224'\n"
+        "\ndef pair():\n    return Pair(2, 2)\n\ndef picky():\n    return Picky(2, 2)\n"
+        "\ndef fails():\n    raise RuntimeError('no luck')\n"
         "\ndef wide():\n    return nn.Sequential(nn.Flatten(), nn.Linear(7, 3))\n"
     )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"outputs of shape \(5,\) and .* has 3 classes"):
         make_task("python:nets_for_data:five", f"hf:{parquet}")
-    with pytest.raises(InputError, match="can't take the 3x8x8 images"):
-        make_task("python:nets_for_data:wide", f"hf:{parquet}")
+    for name, sentence in (
+        ("wide", "can't take the 3x8x8 images"),
+        ("picky", "can't take the 3x8x8 images .* not 224"),
+        ("pair", "gives a tuple; it must give logits"),
+        ("fails", "can't be called .*no luck"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            make_task(f"python:nets_for_data:{name}", f"hf:{parquet}")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
+
+from ravn import Result
 
 GOOD = {"--model": "digits:resnet8", "--data": "digits", "--bits": "2.0", "--epochs": "0", "--evaluations": "2"}
 
@@ -34,9 +37,15 @@ def words(changes: dict[str, object], out: Path, weights: Path) -> list[object]:
         ({"--bits": "0"}, "bits_per_weight = 0.0 is impossible"),
         ({"--bits": "-1"}, "bits_per_weight = -1.0 is impossible"),
         ({"--bits": "nan"}, "is impossible; give a positive number"),
-        ({"--bits": "two"}, "--bits"),
-        ({"--epochs": "-1"}, "--epochs"),
-        ({"--seed": "-3"}, "--seed"),
+        ({"--bits": "two"}, "got 'two'"),
+        ({"--bits": "1e-300"}, "give at least"),
+        ({"--epochs": "-1"}, "got '-1'"),
+        ({"--seed": "-3"}, "got '-3'"),
+        ({"--seed": "9" * 24}, "less than or equal to 4294967295"),
+        ({"--normalize": "nan/1"}, "--normalize 'nan/1' is not understood"),
+        ({"--normalize": ""}, "--normalize '' is not understood"),
+        ({"--device": "cpu:first"}, "there is no device 'cpu:first' here"),
+        ({"--weights": "/"}, "there is no weights file '/'"),
         ({"--bits": "0.01"}, "give at least"),
         ({"--frobnicate": "1"}, "No such option"),
     ],
@@ -64,6 +73,16 @@ def test_a_budget_below_the_smallest_file_names_one_that_works(weights, tmp_path
     code, err = attempt(smallest, tmp_path / "b")
     assert code == 0, err
     assert (tmp_path / "b" / "model.ravn").stat().st_size <= smallest
+
+
+@pytest.mark.parametrize("budget", [("--bits", "1e308"), ("--bytes", "9" * 30), ("--ratio", "5e-324")])
+def test_a_budget_beyond_all_need_is_met_and_reported(budget: tuple[str, str], weights, tmp_path, ravn) -> None:
+    changes = {"--bits": None, budget[0]: budget[1], "--allocator": "uniform"}
+    code, _, err = ravn(*words(changes, tmp_path / "r", weights))
+    assert code == 0, err
+    result = Result.from_json((tmp_path / "r" / "result.json").read_text())
+    assert result.file_bytes < result.float_bytes / 2 < result.budget_bytes
+    assert abs(result.test_accuracy - result.float_test_accuracy) < 0.5
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -95,6 +114,52 @@ def test_an_output_that_is_a_file_or_another_run_is_refused(weights, tmp_path, r
     code, _, err = ravn(*words({}, tmp_path / "r", weights), "--resume")
     assert code == 2
     assert "holds no run to go on with" in err
+
+
+@pytest.mark.parametrize("command", ["compress", "demo"])
+def test_nothing_is_written_among_somebodys_files(command: str, weights, tmp_path, ravn) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    words_ = words({}, tmp_path, weights) if command == "compress" else ["demo", "--out", tmp_path]
+    code, _, err = ravn(*words_)
+    assert code == 2
+    assert f"--out {tmp_path} holds files of something else; give a new or an empty folder" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "key: value", "{", ""])
+def test_a_config_of_something_else_is_not_taken_for_a_run(text: str, weights, tmp_path, ravn) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    for extra in ((), ("--resume",)):
+        code, _, err = ravn(*words({}, tmp_path, weights), *extra)
+        assert code == 2
+        assert "config.yaml is not that of a run" in err
+    assert (tmp_path / "config.yaml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("begun", "resumed", "sentence"),
+    [
+        ({}, {"--bits": None, "--bytes": "9000"}, "was begun with --bits 2.0, not without --bits"),
+        ({"--normalize": "0.5/0.5"}, {}, "was begun with --normalize 0.5/0.5, not without --normalize"),
+    ],
+)
+def test_a_run_resumes_with_its_own_options_alone(begun, resumed, sentence, weights, tmp_path, ravn) -> None:
+    assert ravn(*words({"--allocator": "uniform", **begun}, tmp_path / "r", weights))[0] == 0
+    code, _, err = ravn(*words({"--allocator": "uniform", **resumed}, tmp_path / "r", weights), "--resume")
+    assert code == 2
+    assert sentence in err
+
+
+def test_images_that_a_file_can_not_take_are_refused(weights, tmp_path, ravn) -> None:
+    assert ravn(*words({"--allocator": "uniform"}, tmp_path / "r", weights))[0] == 0
+    for label in "ab":
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "pictures" / label / f"{number}.png")
+    data = f"imagefolder:{tmp_path / 'pictures'}"
+    code, _, err = ravn("evaluate", tmp_path / "r" / "model.ravn", "--data", data, "--normalize", "imagenet")
+    assert code == 2
+    assert f"can't take the 3x8x8 images of {data}" in err
 
 
 def test_files_that_are_no_ravn_files_are_told_apart(weights: Path, tmp_path: Path, ravn) -> None:
