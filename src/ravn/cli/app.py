@@ -11,6 +11,7 @@ from rich.console import Console
 from ravn.cli.compress import compress
 from ravn.cli.demo import demo
 from ravn.cli.evaluate import evaluate
+from ravn.cli.export import export
 from ravn.cli.inspect import inspect
 from ravn.cli.report import report
 from ravn.errors import RavnError
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (compress, evaluate, inspect, report, demo):
+for command in (compress, evaluate, inspect, export, report, demo):
     app.command()(command)
 
 
