@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ravn.codecs import Encoded, UniformCodec, VectorCodec, decoded
 from ravn.codecs.base import matrix_shape
+from ravn.runtime.lookup import values_of
 from ravn.runtime.stages import MOST_BITS, Stage, staged, unstaged
 
 Floats = NDArray[np.float32]
@@ -87,12 +88,22 @@ def fixed_rates(layers: Mapping[str, Encoded]) -> dict[str, FixedRate]:
 def unpacked(weight: FixedRate) -> Tensor:
     """The weight of a fixed-length form, on the device of its table."""
     table = weight.table.to(torch.float32)
-    vectors = table.index_select(0, unstaged(weight.stages))
+    scales = weight.scales
+    if scales is not None and len(scales) == 1:
+        table, scales = table * scales, None
     rows, columns = matrix_shape(weight.shape)
-    matrix = vectors.reshape(-1)[: rows * columns].reshape(rows, columns)
-    if weight.scales is not None:
-        matrix = matrix * weight.scales[:, None]
+    matrix = _vectors(weight, table).reshape(-1)[: rows * columns].reshape(rows, columns)
+    if scales is not None:
+        matrix = matrix * scales[:, None]
     return matrix.reshape(weight.shape).to(weight.dtype)
+
+
+def _vectors(weight: FixedRate, table: Tensor) -> Tensor:
+    narrow = all(stage.width <= 8 for stage in weight.stages)
+    # A compiler fuses shifts and comparisons; without one, tables are quicker.
+    if table.shape[1] == 1 and narrow and not torch.compiler.is_compiling():
+        return values_of(weight.stages, table[:, 0])
+    return table.index_select(0, unstaged(weight.stages))
 
 
 def _indexed(encoded: Encoded, weight: Tensor) -> Indexed:
