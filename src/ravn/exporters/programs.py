@@ -62,13 +62,16 @@ def state_dict_bytes(model: nn.Module) -> bytes:
 
 
 def layer_of(program: ExportedProgram, operator: str) -> str:
-    """Name of the module that calls an operator first, such as "layer1.0.conv1"; "" for none or the network itself.
+    """Name of the module that calls an operator first, such as "layer1.0.conv1"; "" for none or the network.
 
     Args:
         program: the network.
-        operator: such as "aten._linalg_eigh".
+        operator: such as "aten._linalg_eigh", after decomposition.
     """
-    for graph_node in program.graph.nodes:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        decomposed = program.run_decompositions()
+    for graph_node in decomposed.graph.nodes:
         if str(graph_node.target).startswith(operator):
             modules = list(graph_node.meta.get("nn_module_stack", {}).values())
             return str(modules[-1][0]) if modules else ""
