@@ -27,6 +27,7 @@ except ImportError as missing:
 
 OPSETS = range(18, 24)
 """18 is the first with bit operations on tensors."""
+OPSET = 20
 
 _HALF_FROM = 64
 """Elements from which a tensor that float16 holds exactly is stored so: the Cast behind it takes bytes too."""
@@ -51,7 +52,7 @@ class OnnxFile:
 
 
 def to_onnx(
-    program: ExportedProgram, layers: Mapping[str, FixedRate], metadata: Mapping[str, str], opset: int = 20
+    program: ExportedProgram, layers: Mapping[str, FixedRate], metadata: Mapping[str, str], opset: int = OPSET
 ) -> OnnxFile:
     """Write a program as ONNX with packed weights.
 
@@ -76,7 +77,7 @@ def to_onnx(
     return OnnxFile(model.SerializeToString(), float_bytes, payload, left)
 
 
-def float_model(program: ExportedProgram, opset: int) -> onnx.ModelProto:
+def float_model(program: ExportedProgram, opset: int = OPSET) -> onnx.ModelProto:
     """A program as ONNX with float weights: input "input", any batch size, nothing said twice."""
     if opset not in OPSETS:
         raise InputError(f"--opset {opset} is not supported; give {OPSETS[0]} to {OPSETS[-1]}")
