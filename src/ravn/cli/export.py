@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from ravn.adapters import ImageData, build_model, load_data
 from ravn.artifact import Artifact, read, write_atomic
-from ravn.batches import size
+from ravn.batches import drawn, in_order, size
 from ravn.cli.options import Normalize
 from ravn.cli.progress import Bars, output
 from ravn.errors import InputError
 from ravn.exporters.inputs import example_input
 from ravn.exporters.programs import program_bytes, program_from, state_dict_bytes, traced
 from ravn.exporters.sessions import Run, session
-from ravn.exporters.verification import accuracies, ensure_as_accurate, largest_difference
+from ravn.exporters.verification import INT8, ROUNDING, accuracies, ensure_as_accurate, largest_difference
 from ravn.pipeline import load
 from ravn.plan import Plan
 from ravn.runtime import FixedRate, fixed_rates
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ravn.exporters.onnx_graph import OnnxFile
 
 OPSET = 20
+ACTIVATIONS = ("float", "int8")
+CALIBRATION = 128
+"""Training images from which the ranges of 8-bit activations are taken."""
 
 
 def export(  # noqa: PLR0913 - one option each
@@ -40,6 +43,12 @@ def export(  # noqa: PLR0913 - one option each
         str | None, typer.Option("--input", help="Shape of an input without the batch: 3x224x224, or int64:128.")
     ] = None,
     opset: Annotated[int, typer.Option(help="Version of ONNX's standard operators.")] = OPSET,
+    activations: Annotated[
+        str,
+        typer.Option(
+            help="float | int8: 8-bit activations in the ONNX file; takes --data, whose training images calibrate."
+        ),
+    ] = "float",
     data: Annotated[str | None, typer.Option(help="Test images on which the accuracy is compared as well.")] = None,
     normalize: Normalize = None,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Run what was exported, and compare.")] = True,
@@ -51,6 +60,8 @@ def export(  # noqa: PLR0913 - one option each
     for option, target in targets.items():
         if target is not None:
             _check_writable(option, target)
+    if activations not in ACTIVATIONS or (activations == "int8" and (data is None or onnx is None)):
+        raise InputError(f"--activations {activations} is impossible; give float, or int8 with --onnx and --data")
     artifact = read(file)
     built = None if model is None else build_model(model, classes=artifact.preprocessing.get("classes"))
     network = load(file, built)
@@ -71,7 +82,11 @@ def export(  # noqa: PLR0913 - one option each
         from ravn.exporters.onnx_graph import to_onnx
 
         layers = fixed_rates(artifact.layers)
-        packed = to_onnx(program, layers, _metadata(artifact), opset)
+        calibration: list[Tensor] = []
+        if activations == "int8" and images is not None:
+            calibration = _calibration(images)
+            check = partial(_checked_int8, network, images) if verify else _unchecked
+        packed = to_onnx(program, layers, _metadata(artifact), opset, calibration)
         _write(onnx, packed.data, check(lambda: session(packed.data)))
         _show_sizes(packed, file, network, layers)
 
@@ -88,12 +103,23 @@ def _checked(network: nn.Module, example: Tensor, images: ImageData | None, star
     """Compare an exported network with the network, and say how near they are."""
     run = start()
     said = f"outputs within {largest_difference(network, run, example):.1e} of PyTorch's"
-    if images is None:
-        return said
+    return said if images is None else f"{said}, {_compared(network, run, images, ROUNDING)}"
+
+
+def _checked_int8(network: nn.Module, images: ImageData, start: Callable[[], Run]) -> str:
+    return _compared(network, start(), images, INT8)
+
+
+def _compared(network: nn.Module, run: Run, images: ImageData, allowed: float) -> str:
     bars = Bars()
     before, after = accuracies(network, run, images.test, images.transform, lambda b: bars.track(b, "verify"))
-    ensure_as_accurate(before, after)
-    return f"{said}, {after:.2f} % of {size(images.test):,} test images as against {before:.2f} %"
+    ensure_as_accurate(before, after, allowed)
+    return f"{after:.2f} % of {size(images.test):,} test images as against {before:.2f} %"
+
+
+def _calibration(images: ImageData) -> list[Tensor]:
+    drawn_images = drawn(images.train, CALIBRATION, seed=0)
+    return [images.transform(stored).contiguous() for stored, _ in in_order(drawn_images, CALIBRATION // 4)]
 
 
 def _unchecked(start: Callable[[], Run]) -> str:

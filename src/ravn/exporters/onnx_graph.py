@@ -3,12 +3,13 @@
 import logging
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.export import ExportedProgram
 
 from ravn.errors import InputError, MissingPackageError
@@ -34,6 +35,10 @@ _HALF_FROM = 64
 _HALF = np.dtype(np.float16)
 
 
+Place = tuple[Match, NDArray[np.float32]]
+"""What an initializer is of a layer, and the scales that make it so."""
+
+
 @dataclass(frozen=True)
 class OnnxFile:
     """An ONNX model with packed weights.
@@ -52,7 +57,11 @@ class OnnxFile:
 
 
 def to_onnx(
-    program: ExportedProgram, layers: Mapping[str, FixedRate], metadata: Mapping[str, str], opset: int = OPSET
+    program: ExportedProgram,
+    layers: Mapping[str, FixedRate],
+    metadata: Mapping[str, str],
+    opset: int = OPSET,
+    calibration: Sequence[Tensor] = (),
 ) -> OnnxFile:
     """Write a program as ONNX with packed weights.
 
@@ -61,6 +70,7 @@ def to_onnx(
         layers: fixed-length form of each weight by its name in the network.
         metadata: what the file tells about itself.
         opset: version of the standard operators.
+        calibration: network inputs from whose ranges activations get 8 bits; they stay float without any.
 
     Raises:
         InputError: the opset is unsupported, or an operator has no ONNX form; it is named with its layer.
@@ -70,7 +80,14 @@ def to_onnx(
     weights = {name: program.state_dict[name].detach().cpu().numpy() for name in layers}
     arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer if i.data_type == TensorProto.FLOAT}
     matches = matched(arrays, weights)
-    pack(model, layers, matches, opset)
+    scales = {name: _scales(layers[match.layer], match) for name, match in matches.items()}
+    places = {name: (match, scales[name]) for name, match in matches.items()}
+    if calibration:
+        from ravn.exporters.onnx_int8 import quantized, regridded
+
+        model = quantized(model, calibration)
+        places |= regridded(model, layers, matches, scales)
+    pack(model, layers, places, opset)
     helper.set_model_props(model, dict(metadata))
     left = tuple(sorted(set(layers) - {match.layer for match in matches.values()}))
     payload = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
@@ -105,13 +122,13 @@ def float_model(program: ExportedProgram, opset: int = OPSET) -> onnx.ModelProto
     return model
 
 
-def pack(model: onnx.ModelProto, layers: Mapping[str, FixedRate], matches: Mapping[str, Match], opset: int) -> None:
-    """Replace float initializers by codes and one node that unpacks them, in place.
+def pack(model: onnx.ModelProto, layers: Mapping[str, FixedRate], places: Mapping[str, Place], opset: int) -> None:
+    """Replace initializers by codes and one node that unpacks them, in place.
 
     Args:
-        model: with float weights.
+        model: with float weights, or 8-bit ones.
         layers: fixed-length form of each weight.
-        matches: initializer -> what it is of a layer.
+        places: initializer -> what it is of a layer, and its scales.
         opset: of the model.
     """
     kept: list[onnx.TensorProto] = []
@@ -119,26 +136,28 @@ def pack(model: onnx.ModelProto, layers: Mapping[str, FixedRate], matches: Mappi
     functions: dict[str, onnx.FunctionProto] = {}
     stored: dict[str, list[str]] = {}
     for initializer in model.graph.initializer:
-        match = matches.get(initializer.name)
-        if match is None:
+        name = initializer.name
+        if name not in places:
             kept.append(_narrowed(initializer, nodes))
             continue
+        match, values = places[name]
         layer = layers[match.layer]
         if match.layer not in stored:
             tensors = _layer_tensors(f"w{len(stored)}", layer)
             stored[match.layer] = [tensor.name for tensor in tensors]
             kept += tensors
         *codes, shape = stored[match.layer]
-        scales = numpy_helper.from_array(_scales(layer, match), f"s{len(nodes)}")
+        scales = numpy_helper.from_array(values, f"s{len(nodes)}")
         kept.append(scales)
         widths = [stage.width for stage in layer.stages]
-        function = unpacking(widths, opset)
-        functions[function.name] = function
-        output = f"{initializer.name}.{match.layer}" if match.transposed else initializer.name
-        inputs = [*codes, scales.name, shape]
-        nodes.append(helper.make_node(signature(widths), inputs, [output], domain=DOMAIN))
+        functions[signature(widths)] = unpacking(widths, opset)
+        whole = initializer.data_type == TensorProto.INT8
+        output = f"{name}.unpacked" if match.transposed or whole else name
+        nodes.append(helper.make_node(signature(widths), [*codes, scales.name, shape], [output], domain=DOMAIN))
         if match.transposed:
-            nodes.append(helper.make_node("Transpose", [output], [initializer.name], perm=[1, 0]))
+            nodes.append(helper.make_node("Transpose", [output], [name], perm=[1, 0]))
+        elif whole:
+            nodes.append(helper.make_node("Cast", [output], [name], to=TensorProto.INT8))
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     for at, node in enumerate(nodes):
@@ -166,7 +185,8 @@ def _scales(layer: FixedRate, match: Match) -> NDArray[np.float32]:
 
 def _narrowed(initializer: onnx.TensorProto, nodes: list[onnx.NodeProto]) -> onnx.TensorProto:
     """The tensor in half the bytes where that is exact, with a node that widens it."""
-    if initializer.data_type != TensorProto.FLOAT or np.prod(initializer.dims) < _HALF_FROM:
+    whole = initializer.data_type != TensorProto.FLOAT or initializer.name.endswith("_scale")
+    if whole or np.prod(initializer.dims) < _HALF_FROM:
         return initializer
     array = numpy_helper.to_array(initializer)
     with np.errstate(over="ignore"):
