@@ -4,9 +4,9 @@
         [--into docs/experiments.md]
 
 A FILE is measured as it is. A network of timm's gets random weights, and each of its layers the equal step that takes
-about 4 bits of entropy ("entropy") or four bits of fixed length ("uniform"): sizes and times don't depend on what it can
-do. Times are of the process on as many threads as torch uses, calls in turn, the median of each; ratios are within this
-run. Outputs are those of onnxruntime with packed weights, against PyTorch's with float ones.
+about 4 bits of entropy ("entropy") or four bits of fixed length ("uniform"): sizes and times don't depend on what it
+can do. Times are of the process on as many threads as torch uses, calls in turn, the median of each; ratios are within
+this run. Outputs are those of onnxruntime with packed weights, against PyTorch's with float ones.
 """
 
 import argparse
@@ -43,6 +43,8 @@ COLUMNS = (
     "of the float ONNX",
     "outputs differ by",
     "ONNX time, packed / float",
+    "int8 ONNX bytes",
+    "ONNX time, int8 / float",
     "resident / packed bytes",
     "PyTorch time, packed / float, batch 1",
     "batch 32",
@@ -75,8 +77,8 @@ def row(title: str, model: nn.Module, layers: Mapping[str, FixedRate], example: 
     calls = {n: runtime.start() for n, runtime in onnx.items()}
     (wanted,), (found,) = outputs_of(model, inputs), list(calls.values())[1]()
     taken = latencies(calls, repeats, time.process_time)
-    plain, packed = (latency.median_seconds for latency in taken.values())
-    plain_file, packed_file = (runtime.file_bytes for runtime in onnx.values())
+    plain, packed, whole = (latency.median_seconds for latency in taken.values())
+    plain_file, packed_file, whole_file = (runtime.file_bytes for runtime in onnx.values())
     coded = sum(form.size_bytes for form in layers.values())
     names = {id(model.get_parameter(name)) for name in layers}
     rest = sum(p.nbytes for p in (*model.parameters(), *model.buffers()) if id(p) not in names)
@@ -88,6 +90,8 @@ def row(title: str, model: nn.Module, layers: Mapping[str, FixedRate], example: 
         f"{packed_file / plain_file:.3f}",
         f"{float((wanted - found).abs().max() / wanted.abs().max()):.0e}",
         f"{packed / plain:.2f}",
+        f"{whole_file:,}",
+        f"{whole / plain:.2f}",
         f"{resident / (coded + rest):.3f}",
         *(f"{ratio:.2f}" for ratio in ratios),
     )

@@ -32,6 +32,9 @@ ACTIVATIONS = ("float", "int8")
 CALIBRATION = 128
 """Training images from which the ranges of 8-bit activations are taken."""
 
+Check = Callable[[Callable[[], Run]], str]
+"""Starts what was exported, and says how near it is; raises where it is not."""
+
 
 def export(  # noqa: PLR0913 - one option each
     file: Annotated[Path, typer.Argument(help="A .ravn file.", metavar="FILE")],
@@ -54,12 +57,7 @@ def export(  # noqa: PLR0913 - one option each
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Run what was exported, and compare.")] = True,
 ) -> None:
     """Write a network for other runtimes; a file that doesn't say what the network says is not kept."""
-    targets = {"--onnx": onnx, "--pt2": pt2, "--pt": pt}
-    if not any(targets.values()):
-        raise InputError(f"say what to export: {', '.join(targets)}, each with the file to write")
-    for option, target in targets.items():
-        if target is not None:
-            _check_writable(option, target)
+    _check_targets({"--onnx": onnx, "--pt2": pt2, "--pt": pt})
     if activations not in ACTIVATIONS or (activations == "int8" and (data is None or onnx is None)):
         raise InputError(f"--activations {activations} is impossible; give float, or int8 with --onnx and --data")
     artifact = read(file)
@@ -74,7 +72,7 @@ def export(  # noqa: PLR0913 - one option each
     images = None
     if data is not None:
         images = load_data(data, normalize=normalize, preprocessing=dict(artifact.preprocessing))
-    check = partial(_checked, network, example, images) if verify else _unchecked
+    check: Check = partial(_checked, network, example, images) if verify else _unchecked
     if pt2 is not None:
         written = program_bytes(program)
         _write(pt2, written, check(lambda: program_from(written)))
@@ -82,21 +80,25 @@ def export(  # noqa: PLR0913 - one option each
         from ravn.exporters.onnx_graph import to_onnx
 
         layers = fixed_rates(artifact.layers)
-        calibration: list[Tensor] = []
-        if activations == "int8" and images is not None:
-            calibration = _calibration(images)
-            check = partial(_checked_int8, network, images) if verify else _unchecked
+        calibration = _calibration(images) if activations == "int8" and images is not None else []
+        if verify and calibration:
+            check = partial(_checked_int8, network, images)
         packed = to_onnx(program, layers, _metadata(artifact), opset, calibration)
         _write(onnx, packed.data, check(lambda: session(packed.data)))
         _show_sizes(packed, file, network, layers)
 
 
-def _check_writable(option: str, target: Path) -> None:
-    folder = target.resolve().parent
-    if target.is_dir():
-        raise InputError(f"{option} {target} is a folder; give the file to write")
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{option} {target} can't be written: {folder} is no folder that takes files")
+def _check_targets(targets: Mapping[str, Path | None]) -> None:
+    if not any(targets.values()):
+        raise InputError(f"say what to export: {', '.join(targets)}, each with the file to write")
+    for option, target in targets.items():
+        if target is None:
+            continue
+        folder = target.resolve().parent
+        if target.is_dir():
+            raise InputError(f"{option} {target} is a folder; give the file to write")
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise InputError(f"{option} {target} can't be written: {folder} is no folder that takes files")
 
 
 def _checked(network: nn.Module, example: Tensor, images: ImageData | None, start: Callable[[], Run]) -> str:
@@ -106,8 +108,9 @@ def _checked(network: nn.Module, example: Tensor, images: ImageData | None, star
     return said if images is None else f"{said}, {_compared(network, run, images, ROUNDING)}"
 
 
-def _checked_int8(network: nn.Module, images: ImageData, start: Callable[[], Run]) -> str:
-    return _compared(network, start(), images, INT8)
+def _checked_int8(network: nn.Module, images: ImageData | None, start: Callable[[], Run]) -> str:
+    run = start()
+    return "" if images is None else _compared(network, run, images, INT8)
 
 
 def _compared(network: nn.Module, run: Run, images: ImageData, allowed: float) -> str:

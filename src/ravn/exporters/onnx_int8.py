@@ -38,7 +38,7 @@ def quantized(model: onnx.ModelProto, batches: Sequence[Tensor]) -> onnx.ModelPr
     except ImportError as error:
         raise MissingPackageError("onnxruntime", "onnx") from error
 
-    class Batches(quantization.CalibrationDataReader):
+    class Batches(quantization.CalibrationDataReader):  # type: ignore[misc]  # untyped
         """The batches one by one."""
 
         def __init__(self) -> None:
@@ -92,22 +92,23 @@ def regridded(
             continue
         rows = np.broadcast_to(scales[name].ravel(), layers[match.layer].shape[0])
         old = numpy_helper.to_array(held)
-        if old.shape != rows.shape or not _rescaled(tensors, biases.get(f"{name}_DequantizeLinear_Output"), old, rows):
+        if old.shape != rows.shape:
             continue
-        held.CopyFrom(numpy_helper.from_array(np.abs(rows), held.name))
-        signs = np.where(rows < 0, -1, 1).astype(np.float32)
+        # A batch norm may switch a channel off: its weights are 0 then, at any scale.
+        new = np.where(rows, np.abs(rows), old)
+        if not _rescaled(tensors, biases.get(f"{name}_DequantizeLinear_Output"), new / old):
+            continue
+        held.CopyFrom(numpy_helper.from_array(new, held.name))
+        signs = np.sign(rows)
         found[f"{name}_quantized"] = (match, signs.reshape([-1] + [1] * (len(layers[match.layer].shape) - 1)))
     return found
 
 
-def _rescaled(tensors: Mapping[str, onnx.TensorProto], bias: str | None, old: Scales, new: Scales) -> bool:
-    """Write a bias, whose scale is that of inputs times weights, for other scales of weights; False if it can't be."""
-    if not np.abs(new).min() > 0:
-        return False
+def _rescaled(tensors: Mapping[str, onnx.TensorProto], bias: str | None, ratio: Scales) -> bool:
+    """Write a bias, whose scale is that of inputs times weights, for larger or smaller scales; False if it can't be."""
     if bias is None or f"{bias}_quantized" not in tensors:
         return True
     numbers, scale = tensors[f"{bias}_quantized"], tensors[f"{bias}_quantized_scale"]
-    ratio = np.abs(new) / old
     moved = np.rint(numpy_helper.to_array(numbers) / ratio.astype(np.float64))
     if np.abs(moved).max(initial=0) > _MOST:
         return False

@@ -36,7 +36,12 @@ def torch_runtimes(
 
 
 def onnx_runtimes(network: nn.Module, layers: Mapping[str, FixedRate], inputs: Tensor) -> dict[str, Runtime]:
-    """The network in onnxruntime, from a file with float weights and from one with packed ones.
+    """The network in onnxruntime: from a file with float weights, one with packed ones, and one with int8 activations.
+
+    Args:
+        network: with the weights that `layers` hold.
+        layers: packed form of weights.
+        inputs: one batch; the ranges of int8 activations are its own.
 
     Raises:
         InputError: the network can't be exported.
@@ -47,9 +52,15 @@ def onnx_runtimes(network: nn.Module, layers: Mapping[str, FixedRate], inputs: T
     program = traced(network, inputs[:1])
     plain = float_model(program)
     weights = sum(len(tensor.raw_data) for tensor in plain.graph.initializer)
-    # onnxruntime unpacks when it loads: what is resident is the same.
-    files = {"onnxruntime, float": plain.SerializeToString(), "onnxruntime, packed": to_onnx(program, layers, {}).data}
-    return {name: Runtime(_session(data, inputs), len(data), weights) for name, data in files.items()}
+    files = {
+        "onnxruntime, float": (plain.SerializeToString(), weights),
+        # onnxruntime unpacks when it loads: what is resident is the same.
+        "onnxruntime, packed": (to_onnx(program, layers, {}).data, weights),
+    }
+    if inputs.is_floating_point():
+        whole = to_onnx(program, layers, {}, calibration=[inputs]).data
+        files["onnxruntime, packed, int8"] = (whole, weights // 4)
+    return {name: Runtime(_session(data, inputs), len(data), resident) for name, (data, resident) in files.items()}
 
 
 def _started(model: nn.Module, inputs: Tensor) -> Callable[[], Callable[[], Any]]:
