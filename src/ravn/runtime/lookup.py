@@ -30,32 +30,41 @@ def values_of(stages: Sequence[Stage], table: Tensor) -> Tensor:
 
 def _looked_up(stage: Stage, table: Tensor) -> Tensor:
     """The table's entry at every code."""
-    padded = torch.cat([table, table.new_zeros((1 << stage.width) - len(table))])
-    first, *others = zip(pieces(stage.width), stage.planes, strict=True)
-    if not others:
-        return _expanded(first[1], first[0], padded)
+    missing = (1 << stage.width) - len(table)
+    full = torch.cat([table, table.new_zeros(missing)]) if missing else table
+    widths = pieces(stage.width)
+    if len(widths) == 1:
+        return _expanded(stage.planes[0], _byte_table(widths[0], full), table.dtype)
     below, codes = stage.width, None
-    for piece, plane in (first, *others):
+    for piece, plane in zip(widths, stage.planes, strict=True):
         below -= piece
-        bits = torch.arange(1 << piece, device=table.device).to(torch.uint8) << below
-        part = _expanded(plane, piece, bits)
+        part = _expanded(plane, _code_table(piece, below, table.device), torch.uint8)
         codes = part if codes is None else codes.add_(part)
-    return padded.index_select(0, codes.to(torch.int32)) if codes is not None else padded
+    return full.index_select(0, codes.to(torch.int32)) if codes is not None else full
 
 
-def _expanded(plane: Tensor, piece: int, entries: Tensor) -> Tensor:
-    """The entry of every piece of every byte, in order.
+def _expanded(plane: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """The row of every byte, one after the other."""
+    return rows.index_select(0, plane.to(torch.int32)).view(dtype).reshape(-1)
+
+
+def _byte_table(piece: int, entries: Tensor) -> Tensor:
+    """The entries of all pieces of every byte: 256 rows, or 256 elements of a dtype as wide as a row.
 
     Args:
-        plane: uint8, shape (bytes,).
         piece: bits of a piece: 1, 2, 4 or 8.
         entries: one for each value of a piece.
     """
-    rows = entries[_fields(piece, plane.device)]
+    rows = entries[_fields(piece, entries.device)]
     wide = _WIDE.get(rows.shape[1] * rows.element_size())
-    if wide is not None and wide.itemsize > rows.element_size():
-        rows = rows.view(wide)[:, 0]
-    return rows.index_select(0, plane.to(torch.int32)).view(entries.dtype).reshape(-1)
+    return rows if wide is None or rows.shape[1] == 1 else rows.view(wide)[:, 0]
+
+
+@cache
+def _code_table(piece: int, below: int, device: torch.device) -> Tensor:
+    """The pieces of every byte as bits of a code that so many bits lie below."""
+    with torch.inference_mode(mode=False):
+        return _byte_table(piece, torch.arange(1 << piece, device=device).to(torch.uint8) << below)
 
 
 @cache

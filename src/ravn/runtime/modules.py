@@ -80,9 +80,10 @@ def _replace(owner: nn.Module, parameter: str, packed: PackedWeight) -> None:
 @cache
 def _with_property(base: type[nn.Module], parameter: str) -> type[nn.Module]:
     """The class with a parameter that is unpacked at every use."""
+    held = parameter + _SUFFIX
 
     def weight(self: nn.Module) -> Tensor:
         """The unpacked weight."""
-        return self.get_submodule(parameter + _SUFFIX)()
+        return self._modules[held]()  # type: ignore[misc]
 
     return type(f"Packed{base.__name__}", (base,), {parameter: property(weight), "__module__": base.__module__})
