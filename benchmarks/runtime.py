@@ -1,10 +1,10 @@
 """Size and speed of exported and packed networks against float ones, as a markdown table.
 
-    OMP_NUM_THREADS=1 python benchmarks/runtime.py [FILE.ravn ...] [--timm resnet50 mobilenetv2_100] \
+    OMP_NUM_THREADS=1 python benchmarks/runtime.py [FILE.ravn ...] [--networks timm:resnet50 timm:mobilenetv2_100] \
         [--into docs/experiments.md]
 
-A FILE is measured as it is. A network of timm's gets random weights, and each of its layers the equal step that takes
-about 4 bits of entropy ("entropy") or four bits of fixed length ("uniform"): sizes and times don't depend on what it
+A FILE is measured as it is. A network gets random weights, and each of its layers the equal step that takes
+about 4 bits of entropy ("entropy", or "spectra" of kernels) or four bits of fixed length ("uniform"): sizes and times don't depend on what it
 can do. Times are of the process on as many threads as torch uses, calls in turn, the median of each; ratios are within
 this run. Outputs are those of onnxruntime with packed weights, against PyTorch's with float ones.
 """
@@ -33,6 +33,7 @@ STEPS_IN_DEVIATION = 3.87
 """A Gaussian of 3.87 steps has an entropy of 4 bits."""
 CODECS: dict[str, Callable[[Tensor], Codec]] = {
     "entropy": lambda weight: EntropyCodec(float(weight.std()) / STEPS_IN_DEVIATION),
+    "spectra": lambda weight: EntropyCodec(float(weight.std()) / STEPS_IN_DEVIATION, spectral=True),
     "uniform": lambda weight: UniformCodec(4, per_channel=False),
 }
 COLUMNS = (
@@ -51,10 +52,10 @@ COLUMNS = (
 )
 
 
-def of_timm(name: str, kind: str) -> tuple[nn.Module, dict[str, FixedRate]]:
+def random_network(name: str, kind: str) -> tuple[nn.Module, dict[str, FixedRate]]:
     """A network with random weights on the grid of a codec, and its packed form."""
     torch.manual_seed(0)
-    model = build_model(f"timm:{name}").eval()
+    model = build_model(name).eval()
     weights = {layer.name: model.get_parameter(layer.name).detach() for layer in weight_layers(model)}
     layers = fixed_rates({n: CODECS[kind](weight).encode(weight) for n, weight in weights.items()})
     set_weights(model, [(n, unpacked(form)) for n, form in layers.items()])
@@ -102,7 +103,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--timm", nargs="*", default=[], metavar="NAME")
+    parser.add_argument("--networks", nargs="*", default=[], metavar="NAME")
     parser.add_argument("--codec", nargs="*", choices=CODECS, default=list(CODECS))
     parser.add_argument("--repeats", type=int, default=16)
     parser.add_argument("--into", type=Path)
@@ -114,10 +115,10 @@ def main() -> None:
         title = f"{artifact.model}, {file.stat().st_size:,} bytes"
         lines.append(row(title, load(file), fixed_rates(artifact.layers), example, given.repeats))
         print(lines[-1], flush=True)
-    for name in given.timm:
+    for name in given.networks:
         for kind in given.codec:
-            model, layers = of_timm(name, kind)
-            lines.append(row(f"timm:{name}, {kind}", model, layers, torch.zeros(1, 3, 224, 224), given.repeats))
+            model, layers = random_network(name, kind)
+            lines.append(row(f"{name}, {kind}", model, layers, torch.zeros(1, 3, 224, 224), given.repeats))
             print(lines[-1], flush=True)
     table = "\n".join(lines)
     if given.into is None:

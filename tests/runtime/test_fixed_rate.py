@@ -24,7 +24,9 @@ from ravn.runtime.stages import best_widths, pieces, staged, unstaged
 CODECS: tuple[Codec, ...] = (
     EntropyCodec(0.03),
     EntropyCodec(0.0005),
+    EntropyCodec(0.03, spectral=True),
     TrellisCodec(0.05),
+    TrellisCodec(0.05, spectral=True),
     UniformCodec(4),
     UniformCodec(8),
     UniformCodec(3, per_channel=False),

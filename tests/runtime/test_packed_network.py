@@ -36,7 +36,7 @@ class Everything(nn.Module):
         return self.head(self.recurrent(values)[0])
 
 
-CODECS: tuple[Codec, ...] = (EntropyCodec(0.02), UniformCodec(4), CodebookCodec(4), VectorCodec(2, 6))
+CODECS: tuple[Codec, ...] = (EntropyCodec(0.02, spectral=True), UniformCodec(4), CodebookCodec(4), VectorCodec(2, 6))
 
 
 @pytest.fixture(scope="module")

@@ -61,17 +61,18 @@ class _Body:
         return self.add("Where", mark, self.add("Gather", raised, place), found)
 
 
-def signature(widths: Sequence[int]) -> str:
+def signature(widths: Sequence[int], *, spectral: bool = False) -> str:
     """Name of the function for stages of these widths."""
-    return "_".join(["unpack", *map(str, widths)])
+    return "_".join(["unpack", *(["spectra"] if spectral else []), *map(str, widths)])
 
 
-def unpacking(widths: Sequence[int], opset: int) -> onnx.FunctionProto:
-    """The function planes..., table, scales, shape -> weight, float32.
+def unpacking(widths: Sequence[int], opset: int, *, spectral: bool = False) -> onnx.FunctionProto:
+    """The function planes..., table, [basis,] scales, shape -> weight, float32.
 
     Args:
         widths: of the stages.
         opset: version of the standard operators.
+        spectral: what is looked up are spectra of kernels, and `basis` turns them into weights.
     """
     body = _Body()
     names = [[f"plane{stage}_{piece}" for piece in range(len(pieces(width)))] for stage, width in enumerate(widths)]
@@ -81,8 +82,13 @@ def unpacking(widths: Sequence[int], opset: int) -> onnx.FunctionProto:
     values = body.add("Gather", body.add("Cast", "table", to=TensorProto.FLOAT), ranks)
     end = body.add("ReduceProd", "shape", keepdims=1)
     flat = body.add("Slice", body.add("Reshape", values, body.constant([-1])), body.constant([0]), end)
+    if spectral:
+        side = body.add("Slice", body.add("Shape", "basis"), body.constant([0]), body.constant([1]))
+        kernels = body.add("Reshape", flat, body.add("Concat", body.constant([-1]), side, axis=0))
+        flat = body.add("MatMul", kernels, "basis")
     body.add("Mul", body.add("Reshape", flat, "shape"), "scales")
     body.nodes[-1].output[0] = "weight"
-    inputs = [name for planes in names for name in planes] + ["table", "scales", "shape"]
+    inputs = [name for planes in names for name in planes] + ["table", *(["basis"] * spectral), "scales", "shape"]
     opsets = [helper.make_opsetid("", opset)]
-    return helper.make_function(DOMAIN, signature(widths), inputs, ["weight"], body.nodes, opsets)
+    name = signature(widths, spectral=spectral)
+    return helper.make_function(DOMAIN, name, inputs, ["weight"], body.nodes, opsets)

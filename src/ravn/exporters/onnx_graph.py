@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from ravn.codecs.spectrum import synthesis_matrix
 from ravn.errors import InputError, MissingPackageError
 from ravn.exporters.matching import Match, matched
 from ravn.exporters.programs import layer_of
@@ -22,7 +23,7 @@ try:
     import onnxscript  # noqa: F401 - torch.onnx needs it
     from onnx import TensorProto, helper, numpy_helper
 
-    from ravn.exporters.onnx_functions import DOMAIN, signature, unpacking
+    from ravn.exporters.onnx_functions import DOMAIN, unpacking
 except ImportError as missing:
     raise MissingPackageError(missing.name or "onnx", "onnx") from missing
 
@@ -150,10 +151,13 @@ def pack(model: onnx.ModelProto, layers: Mapping[str, FixedRate], places: Mappin
         scales = numpy_helper.from_array(values, f"s{len(nodes)}")
         kept.append(scales)
         widths = [stage.width for stage in layer.stages]
-        functions[signature(widths)] = unpacking(widths, opset)
+        function = unpacking(widths, opset, spectral=layer.spectral)
+        functions[function.name] = function
+        if layer.spectral:
+            codes.append(_basis(layer.shape[2:], kept))
         whole = initializer.data_type == TensorProto.INT8
         output = f"{name}.unpacked" if match.transposed or whole else name
-        nodes.append(helper.make_node(signature(widths), [*codes, scales.name, shape], [output], domain=DOMAIN))
+        nodes.append(helper.make_node(function.name, [*codes, scales.name, shape], [output], domain=DOMAIN))
         if match.transposed:
             nodes.append(helper.make_node("Transpose", [output], [name], perm=[1, 0]))
         elif whole:
@@ -171,6 +175,15 @@ def _layer_tensors(name: str, layer: FixedRate) -> list[onnx.TensorProto]:
     arrays = {f"{name}.{number}": plane.numpy() for number, plane in enumerate(planes)}
     arrays |= {f"{name}.table": layer.table.numpy(), f"{name}.shape": np.array(layer.shape, np.int64)}
     return [numpy_helper.from_array(array, key) for key, array in arrays.items()]
+
+
+def _basis(kernel: tuple[int, ...], kept: list[onnx.TensorProto]) -> str:
+    """Name of the matrix that turns spectra of such kernels into weights; it is stored once."""
+    name = f"basis{'x'.join(map(str, kernel))}"
+    matrix = synthesis_matrix(kernel)
+    if matrix is not None and all(tensor.name != name for tensor in kept):
+        kept.append(numpy_helper.from_array(matrix.numpy().astype(np.float32), name))
+    return name
 
 
 def _scales(layer: FixedRate, match: Match) -> NDArray[np.float32]:

@@ -88,9 +88,10 @@ def regridded(
     found = {}
     for name, match in matches.items():
         held = tensors.get(f"{name}_scale")
-        if layers[match.layer].table.dtype != torch.int8 or match.transposed or match.axis or held is None:
+        layer = layers[match.layer]
+        if layer.table.dtype != torch.int8 or layer.spectral or match.transposed or match.axis or held is None:
             continue
-        rows = np.broadcast_to(scales[name].ravel(), layers[match.layer].shape[0])
+        rows = np.broadcast_to(scales[name].ravel(), layer.shape[0])
         old = numpy_helper.to_array(held)
         if old.shape != rows.shape:
             continue
@@ -100,7 +101,7 @@ def regridded(
             continue
         held.CopyFrom(numpy_helper.from_array(new, held.name))
         signs = np.sign(rows)
-        found[f"{name}_quantized"] = (match, signs.reshape([-1] + [1] * (len(layers[match.layer].shape) - 1)))
+        found[f"{name}_quantized"] = (match, signs.reshape([-1] + [1] * (len(layer.shape) - 1)))
     return found
 
 

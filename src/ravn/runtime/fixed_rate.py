@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ravn.codecs import Encoded, UniformCodec, VectorCodec, decoded
+from ravn.codecs import CODECS, Encoded, SteppedCodec, UniformCodec, VectorCodec, decoded
 from ravn.codecs.base import matrix_shape
+from ravn.codecs.spectrum import synthesis, synthesis_matrix
 from ravn.runtime.lookup import values_of
 from ravn.runtime.stages import MOST_BITS, Stage, staged, unstaged
 
@@ -32,6 +33,7 @@ class FixedRate:
             in the scales then, else float32.
         scales: of every row or of all, float32, shape (rows,) or (1,); None where there is none.
         stages: the ranks.
+        spectral: these are spectra of kernels, and the weight is their synthesis.
     """
 
     shape: tuple[int, ...]
@@ -39,6 +41,7 @@ class FixedRate:
     table: Tensor
     scales: Tensor | None
     stages: tuple[Stage, ...]
+    spectral: bool = False
 
     def tensors(self) -> Iterator[Tensor]:
         """Everything that is stored."""
@@ -63,7 +66,7 @@ def fixed_rate(encoded: Encoded) -> FixedRate | None:
     Raises:
         ArtifactError: the payload is broken.
     """
-    weight = decoded(encoded)
+    weight, spectral = _quantized(encoded)
     if not weight.numel():
         return None
     codes, table, scales = _indexed(encoded, weight)
@@ -71,8 +74,9 @@ def fixed_rate(encoded: Encoded) -> FixedRate | None:
         return None
     stages, order = staged(codes, len(table))
     rows = None if scales is None else torch.from_numpy(scales)
-    found = FixedRate(encoded.shape, weight.dtype, torch.from_numpy(table[order]), rows, stages)
-    return found if found.size_bytes < weight.numel() * weight.element_size() else None
+    dtype: torch.dtype = getattr(torch, encoded.dtype)
+    found = FixedRate(encoded.shape, dtype, torch.from_numpy(table[order]), rows, stages, spectral)
+    return found if found.size_bytes < weight.numel() * dtype.itemsize else None
 
 
 def fixed_rates(layers: Mapping[str, Encoded]) -> dict[str, FixedRate]:
@@ -95,7 +99,17 @@ def unpacked(weight: FixedRate) -> Tensor:
     matrix = _vectors(weight, table).reshape(-1)[: rows * columns].reshape(rows, columns)
     if scales is not None:
         matrix = matrix * scales[:, None]
-    return matrix.reshape(weight.shape).to(weight.dtype)
+    values = matrix.reshape(weight.shape)
+    return (synthesis(values) if weight.spectral else values).to(weight.dtype)
+
+
+def _quantized(encoded: Encoded) -> tuple[Tensor, bool]:
+    """What a codec quantized, and whether it is spectra of kernels."""
+    codec = CODECS.get(encoded.codec)
+    if codec is not None and issubclass(codec, SteppedCodec):
+        values, spectral = codec.quantized(encoded)
+        return values, spectral and synthesis_matrix(encoded.shape[2:]) is not None
+    return decoded(encoded), False
 
 
 def _vectors(weight: FixedRate, table: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class PackedWeight(nn.Module):
     def __init__(self, form: FixedRate) -> None:
         super().__init__()
         self.widths = [stage.width for stage in form.stages]
-        self.shape, self.dtype = form.shape, form.dtype
+        self.shape, self.dtype, self.spectral = form.shape, form.dtype, form.spectral
         for at, stage in enumerate(form.stages):
             for number, plane in enumerate(stage.planes):
                 self.register_buffer(f"plane{at}_{number}", plane)
@@ -37,7 +37,7 @@ class PackedWeight(nn.Module):
         for at, width in enumerate(self.widths):
             planes = [buffer for name, buffer in buffers.items() if name.startswith(f"plane{at}_")]
             stages.append(Stage(width, tuple(planes)))
-        return FixedRate(self.shape, self.dtype, buffers["table"], buffers.get("scales"), tuple(stages))
+        return FixedRate(self.shape, self.dtype, buffers["table"], buffers.get("scales"), tuple(stages), self.spectral)
 
     def forward(self) -> Tensor:
         """The unpacked weight."""
