@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/runtime.py [FILE.ravn ...] [--networks timm:resnet50 timm:mobilenetv2_100] \
         [--into docs/experiments.md]
 
-A FILE is measured as it is. A network gets random weights, and each of its layers the equal step that takes
-about 4 bits of entropy ("entropy", or "spectra" of kernels) or four bits of fixed length ("uniform"): sizes and times don't depend on what it
-can do. Times are of the process on as many threads as torch uses, calls in turn, the median of each; ratios are within
-this run. Outputs are those of onnxruntime with packed weights, against PyTorch's with float ones.
+A FILE is measured as it is. A network gets random weights, and each of its layers the equal step that takes about 4
+bits of entropy ("entropy", or "spectra" of kernels) or four bits of fixed length ("uniform"): sizes and times don't
+depend on what it can do. Times are of the process on as many threads as torch uses, calls in turn, the median of each;
+ratios are within this run. Outputs are those of onnxruntime with packed weights, against PyTorch's with float ones.
 """
 
 import argparse

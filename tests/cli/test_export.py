@@ -1,5 +1,7 @@
 """`ravn export`: files that say what the network says, or none at all."""
 
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,8 +89,6 @@ def test_bad_input_is_one_sentence(words, sentence: str, file: Path, tmp_path: P
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_package_names_its_extra(package: str, file: Path, tmp_path: Path, ravn: Ravn, monkeypatch) -> None:
-    import sys
-
     for name in [n for n in sys.modules if n.startswith("ravn.exporters.onnx_")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
@@ -96,3 +96,48 @@ def test_a_missing_package_names_its_extra(package: str, file: Path, tmp_path: P
     assert code == 2
     assert f"the package {package!r} is not installed; install it with: pip install 'ravn[onnx]'" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_8_bit_activations_keep_the_accuracy_and_the_packing(file: Path, tmp_path: Path, ravn: Ravn) -> None:
+    out = tmp_path / "int8.onnx"
+    code, said, err = ravn("export", file, "--onnx", out, "--activations", "int8", "--data", "digits", "--no-verify")
+    assert code == 0, err
+    assert "not verified" in said
+    model, images = library.load(file), load_data("digits")
+    inputs = images.transform(torch.stack([images.test[i][0] for i in range(64)]))
+    wanted, found = model(inputs), session(out.read_bytes())(inputs)[0]
+    assert float((found - wanted).norm() / wanted.norm()) < 0.1
+    assert out.stat().st_size < sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("words", [("--activations", "int4"), ("--activations", "int8")])
+def test_impossible_activations_are_refused(words: tuple[str, ...], file: Path, tmp_path: Path, ravn: Ravn) -> None:
+    code, _, err = ravn("export", file, "--onnx", tmp_path / "out.onnx", *words)
+    assert code == 2
+    assert "is impossible; give float, or int8 with --onnx and --data" in err
+
+
+def test_measure_compares_all_runtimes_in_one_run(file: Path, ravn: Ravn) -> None:
+    code, out, err = ravn("measure", file, "--repeats", "2", "--batch", "3", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    rows = {row["runtime"]: row for row in found["rows"]}
+    assert list(rows) == [
+        "PyTorch, float",
+        "PyTorch, packed",
+        "onnxruntime, float",
+        "onnxruntime, packed",
+        "onnxruntime, packed, int8",
+    ]
+    assert not found["missing"]
+    assert all(row["batch_size"] == 3 and row["latency_seconds"] > 0 for row in rows.values())
+    assert rows["PyTorch, packed"]["weight_bytes"] < 0.35 * rows["PyTorch, float"]["weight_bytes"]
+    assert rows["onnxruntime, packed"]["file_bytes"] < 0.4 * rows["onnxruntime, float"]["file_bytes"]
+
+
+def test_measure_does_without_onnx_and_says_so(file: Path, ravn: Ravn, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, out, _ = ravn("measure", file, "--repeats", "1")
+    assert code == 0
+    assert "PyTorch, packed" in out
+    assert "not measured in onnxruntime: the package 'onnxruntime' is not installed" in out

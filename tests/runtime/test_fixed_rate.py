@@ -41,7 +41,9 @@ CODECS: tuple[Codec, ...] = (
 @pytest.mark.parametrize("codec", CODECS, ids=str)
 @pytest.mark.parametrize("shape", [(16, 16, 3, 3), (10, 307), (2001,)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_weight_is_the_decoded_one_to_the_bit(codec: Codec, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_the_weight_is_the_decoded_one_to_the_bit_or_to_rounding(
+    codec: Codec, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
     weight = (torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 0.1).to(dtype)
     encoded = codec.encode(weight)
     packed = fixed_rate(encoded)
@@ -49,7 +51,11 @@ def test_the_weight_is_the_decoded_one_to_the_bit(codec: Codec, shape: tuple[int
         assert len(decoded(encoded).unique()) > 200
         return
     assert unpacked(packed).dtype == dtype
-    assert torch.equal(unpacked(packed), decoded(encoded))
+    if packed.spectral:
+        near = 1e-6 if dtype == torch.float32 else 1e-2
+        assert torch.allclose(unpacked(packed), decoded(encoded), rtol=near, atol=near * float(weight.abs().max()))
+    else:
+        assert torch.equal(unpacked(packed), decoded(encoded))
     assert packed.size_bytes == sum(t.nbytes for t in packed.tensors())
     assert packed.size_bytes < weight.nbytes
 

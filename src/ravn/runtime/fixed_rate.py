@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ravn.codecs import CODECS, Encoded, SteppedCodec, UniformCodec, VectorCodec, decoded
 from ravn.codecs.base import matrix_shape
-from ravn.codecs.spectrum import synthesis, synthesis_matrix
+from ravn.codecs.spectrum import synthesis_matrix
 from ravn.runtime.lookup import values_of
 from ravn.runtime.stages import MOST_BITS, Stage, staged, unstaged
 
@@ -58,7 +58,7 @@ class FixedRate:
 
 
 def fixed_rate(encoded: Encoded) -> FixedRate | None:
-    """The fixed-length form of a layer: the same weight, to the bit.
+    """The fixed-length form of a layer: the same weight, to the bit; of spectra, to the rounding of float32.
 
     Returns:
         None where it would not be smaller than the weight.
@@ -99,8 +99,11 @@ def unpacked(weight: FixedRate) -> Tensor:
     matrix = _vectors(weight, table).reshape(-1)[: rows * columns].reshape(rows, columns)
     if scales is not None:
         matrix = matrix * scales[:, None]
-    values = matrix.reshape(weight.shape)
-    return (synthesis(values) if weight.spectral else values).to(weight.dtype)
+    basis = synthesis_matrix(weight.shape[2:]) if weight.spectral else None
+    if basis is not None:
+        # In float32, half as long as in the double precision of the codec, and as near as float32 comes.
+        matrix = matrix.reshape(-1, len(basis)) @ basis.to(matrix)
+    return matrix.reshape(weight.shape).to(weight.dtype)
 
 
 def _quantized(encoded: Encoded) -> tuple[Tensor, bool]:
