@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ravn.exporters.programs import traced
-from ravn.exporters.sessions import session
+from ravn.exporters.sessions import onnxruntime_module, session
 from ravn.metrics.memory import tensor_bytes
 from ravn.metrics.runtimes import Runtime
 from ravn.runtime import FixedRate, pack_network
@@ -50,6 +50,7 @@ def onnx_runtimes(network: nn.Module, layers: Mapping[str, FixedRate], inputs: T
     """
     from ravn.exporters.onnx_graph import float_model, to_onnx
 
+    onnxruntime_module()  # missing, it is told before the network is traced
     program = traced(network, inputs[:1])
     plain = float_model(program)
     weights = sum(len(tensor.raw_data) for tensor in plain.graph.initializer)

@@ -1,6 +1,7 @@
 """The one door to onnxruntime."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,19 @@ from ravn.errors import InputError, MissingPackageError
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 """Network inputs to outputs."""
+
+
+def onnxruntime_module() -> Any:  # noqa: ANN401 - a module
+    """The package itself.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingPackageError("onnxruntime", "onnx") from error
+    return onnxruntime
 
 
 def session(data: bytes, threads: int = 0) -> Run:
@@ -22,10 +36,7 @@ def session(data: bytes, threads: int = 0) -> Run:
         MissingPackageError: onnxruntime is not installed.
         InputError: onnxruntime doesn't take the model.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingPackageError("onnxruntime", "onnx") from error
+    onnxruntime = onnxruntime_module()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 3
