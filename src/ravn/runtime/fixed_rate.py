@@ -116,9 +116,8 @@ def _quantized(encoded: Encoded) -> tuple[Tensor, bool]:
 
 
 def _vectors(weight: FixedRate, table: Tensor) -> Tensor:
-    narrow = all(stage.width <= 8 for stage in weight.stages)
     # A compiler fuses shifts and comparisons; without one, tables are quicker.
-    if table.shape[1] == 1 and narrow and not torch.compiler.is_compiling():
+    if table.shape[1] == 1 and not torch.compiler.is_compiling():
         return values_of(weight.stages, table[:, 0])
     return table.index_select(0, unstaged(weight.stages))
 

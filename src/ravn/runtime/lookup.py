@@ -16,7 +16,7 @@ def values_of(stages: Sequence[Stage], table: Tensor) -> Tensor:
     """The table's entries at the codes of all stages, and less than eight more, shape (n,).
 
     Args:
-        stages: of 8 bits at most.
+        stages: the codes.
         table: floating, finite, shape (K,).
     """
     (stage, *later) = stages
@@ -35,10 +35,11 @@ def _looked_up(stage: Stage, table: Tensor) -> Tensor:
     widths = pieces(stage.width)
     if len(widths) == 1:
         return _expanded(stage.planes[0], _byte_table(widths[0], full), table.dtype)
+    kind = torch.uint8 if stage.width <= 8 else torch.int32
     below, codes = stage.width, None
     for piece, plane in zip(widths, stage.planes, strict=True):
         below -= piece
-        part = _expanded(plane, _code_table(piece, below, table.device), torch.uint8)
+        part = _expanded(plane, _code_table(piece, below, kind, table.device), kind)
         codes = part if codes is None else codes.add_(part)
     return full.index_select(0, codes.to(torch.int32)) if codes is not None else full
 
@@ -61,10 +62,10 @@ def _byte_table(piece: int, entries: Tensor) -> Tensor:
 
 
 @cache
-def _code_table(piece: int, below: int, device: torch.device) -> Tensor:
+def _code_table(piece: int, below: int, kind: torch.dtype, device: torch.device) -> Tensor:
     """The pieces of every byte as bits of a code that so many bits lie below."""
     with torch.inference_mode(mode=False):
-        return _byte_table(piece, torch.arange(1 << piece, device=device).to(torch.uint8) << below)
+        return _byte_table(piece, torch.arange(1 << piece, device=device).to(kind) << below)
 
 
 @cache
