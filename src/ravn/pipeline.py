@@ -20,6 +20,7 @@ from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
 from ravn.plan import Budget, Plan
 from ravn.progress import Progress, Silent
 from ravn.result import Measurement, Result
+from ravn.runtime import fixed_rates, pack_network
 from ravn.scoring import Judge
 from ravn.settings import Settings
 from ravn.stages import Coded
@@ -29,6 +30,7 @@ from ravn.version import __version__
 FLOAT_BYTES = 4
 MOST_BITS = 14
 """Bits per weight that are as good as float32; a budget beyond them is not used up."""
+RUNTIMES = ("float", "packed")
 
 
 @dataclass(frozen=True)
@@ -345,23 +347,35 @@ def save(compressed: Compressed, path: str | Path) -> None:
     write_atomic(Path(path), compressed.data)
 
 
-def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+def load(
+    path: str | Path, model: nn.Module | None = None, *, runtime: str = "float", weight_cache_bytes: int = 0
+) -> nn.Module:
     """Read a `.ravn` file as a network in eval mode.
 
     Args:
         path: the file.
         model: a network to fill, in place; without it the network is rebuilt from the name in the
             file.
+        runtime: "float" for plain weights; "packed" to keep them in fixed-length codes, each layer's unpacked when
+            it runs.
+        weight_cache_bytes: in the packed runtime, float weights of so many bytes stay unpacked.
 
     Raises:
         ArtifactError: the file is truncated, altered, foreign or newer.
-        InputError: there is no such file, or its network has no name and none was passed, or they
+        InputError: there is no such file or runtime, or its network has no name and none was passed, or they
             don't fit.
     """
+    if runtime not in RUNTIMES or weight_cache_bytes < 0:
+        raise InputError(
+            f"runtime={runtime!r} with a weight cache of {weight_cache_bytes} bytes is impossible; give "
+            f"{' or '.join(map(repr, RUNTIMES))}, and 0 bytes or more"
+        )
     artifact = read(Path(path))
     if model is None:
         if not artifact.model:
             raise InputError(f"{path} doesn't say how its network is built; pass the module: ravn.load(path, model)")
         model = rebuild_model(artifact.model, artifact.preprocessing.get("classes"))
     fill(model, artifact)
+    if runtime == "packed":
+        pack_network(model, fixed_rates(artifact.layers), artifact.tied, weight_cache_bytes)
     return model.eval()

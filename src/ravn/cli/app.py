@@ -11,7 +11,9 @@ from rich.console import Console
 from ravn.cli.compress import compress
 from ravn.cli.demo import demo
 from ravn.cli.evaluate import evaluate
+from ravn.cli.export import export
 from ravn.cli.inspect import inspect
+from ravn.cli.measure import measure
 from ravn.cli.report import report
 from ravn.errors import RavnError
 from ravn.version import __version__
@@ -29,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (compress, evaluate, inspect, report, demo):
+for command in (compress, evaluate, inspect, export, measure, report, demo):
     app.command()(command)
 
 

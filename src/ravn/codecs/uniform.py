@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ravn.codecs.base import Codec, Grid
@@ -58,10 +59,8 @@ class UniformCodec(Codec):
     @staticmethod
     def unpack(payload: bytes, rows: int, columns: int) -> Tensor:
         """Read what `pack` wrote."""
-        bits, channels = (payload[0] & 0x7F, rows if payload[0] & 0x80 else 1) if payload else (0, 0)
-        if not 1 <= bits <= MAX_BITS:
-            raise ArtifactError(f"uniform codes of {bits} bits are impossible")
-        steps = unpack_numbers(payload[1:], channels)
+        steps = UniformCodec.steps(payload, rows)
+        bits, channels = payload[0] & 0x7F, len(steps)
         if float(np.abs(steps).max(initial=0)) * ((1 << bits) - 1) / 2 > float(np.finfo(np.float32).max):
             raise ArtifactError("a uniform layer has levels beyond float32")
         # Not through the grid: 2^bits levels for each row may be far more than the codes.
@@ -69,6 +68,18 @@ class UniformCodec(Codec):
         values = unpack_levels(payload[5 + 2 * channels :], places, rows * columns).reshape(rows, columns)
         values *= steps[:, None]
         return torch.from_numpy(values)
+
+    @staticmethod
+    def steps(payload: bytes, rows: int) -> NDArray[np.float32]:
+        """Step of every row, or the one that all share, shape (rows,) or (1,).
+
+        Raises:
+            ArtifactError: the payload has no such head.
+        """
+        bits, channels = (payload[0] & 0x7F, rows if payload[0] & 0x80 else 1) if payload else (0, 0)
+        if not 1 <= bits <= MAX_BITS:
+            raise ArtifactError(f"uniform codes of {bits} bits are impossible")
+        return unpack_numbers(payload[1:], channels)
 
 
 def best_steps(rows: Tensor, count: int) -> Tensor:

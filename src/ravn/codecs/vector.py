@@ -102,6 +102,16 @@ class VectorCodec(Codec):
     @staticmethod
     def unpack(payload: bytes, rows: int, columns: int) -> Tensor:
         """Read what `pack` wrote."""
+        symbols, centroids = VectorCodec.vectors(payload, rows, columns)
+        return torch.from_numpy(centroids[symbols].ravel()[: rows * columns].reshape(rows, columns))
+
+    @staticmethod
+    def vectors(payload: bytes, rows: int, columns: int) -> tuple[Ints, NDArray[np.float32]]:
+        """Index of every vector, shape (vectors,), and the codebook, shape (M, d).
+
+        Raises:
+            ArtifactError: the payload is not one that `pack` could have written.
+        """
         if len(payload) < _HEAD.size:
             raise ArtifactError(f"a vector-quantized layer of {len(payload)} bytes is too short")
         flag, width, last = _HEAD.unpack_from(payload)
@@ -116,7 +126,7 @@ class VectorCodec(Codec):
             symbols = unpack_bits(body, _fixed_bits(size), count)
         if symbols.max() >= size:
             raise ArtifactError(f"a code points beyond the {size} vectors of its codebook")
-        return torch.from_numpy(centroids[symbols].ravel()[: rows * columns].reshape(rows, columns))
+        return symbols, centroids
 
     def _width(self, weight: Tensor) -> int:
         if isinstance(self.dimension, int):

@@ -1,0 +1,34 @@
+"""What a network takes, where only its file is at hand."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ravn.errors import InputError
+
+_SHAPE = re.compile(r"(int64:)?(\d{1,5}(?:x\d{1,5}){0,4})")
+
+
+def example_input(preprocessing: Mapping[str, Any], shape: str | None) -> Tensor:
+    """An input of a network, batch size 1.
+
+    Args:
+        preprocessing: the file's; its "mean" tells the channels, and its "size" the height and width.
+        shape: without the batch, such as "3x224x224", or "int64:128" for whole numbers; None to go by the file.
+
+    Raises:
+        InputError: the shape is not understood, or there is none and the file doesn't tell.
+    """
+    if shape is not None:
+        found = _SHAPE.fullmatch(shape)
+        if not found or "0" in found[2].split("x"):
+            raise InputError(f"--input {shape!r} is not understood; give a shape such as 3x224x224, or int64:128")
+        return torch.zeros(1, *map(int, found[2].split("x")), dtype=torch.int64 if found[1] else torch.float32)
+    side, mean = preprocessing.get("size"), preprocessing.get("mean")
+    sides = [side, side] if isinstance(side, int) else side
+    if not isinstance(mean, list) or not isinstance(sides, list) or not all(type(s) is int and s > 0 for s in sides):
+        raise InputError("the file doesn't tell the shape of its inputs; give --input, such as 3x224x224")
+    return torch.zeros(1, len(mean), *sides)

@@ -1,0 +1,72 @@
+"""Which tensor of a graph is which weight: exporters rename, transpose, and fold batch norms into weights."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_CLOSE = 1e-5
+"""Largest difference, in units of the tensor's largest magnitude: folding a batch norm rounds twice."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A tensor of the graph as a weight: `weight * scales` along one axis, then transposed or not.
+
+    Args:
+        layer: name of the weight.
+        axis: axis of the scales.
+        scales: float32, shape (side,); None where the tensor is the weight itself.
+        transposed: the tensor is the transpose of a matrix.
+    """
+
+    layer: str
+    axis: int = 0
+    scales: NDArray[np.float32] | None = None
+    transposed: bool = False
+
+
+def matched(arrays: Mapping[str, Array], weights: Mapping[str, Array]) -> dict[str, Match]:
+    """Find the weight behind every tensor.
+
+    Args:
+        arrays: tensors of the graph by name.
+        weights: weights of the network by name.
+
+    Returns:
+        Match of every tensor that has one, by its name.
+    """
+    found = {}
+    for name, array in arrays.items():
+        first = [name] if name in weights else []
+        candidates = (m for layer in [*first, *weights] for m in _candidates(array, layer, weights[layer]))
+        match = next(candidates, None)
+        if match is not None:
+            found[name] = match
+    return found
+
+
+def _candidates(array: Array, layer: str, weight: Array) -> Iterator[Match]:
+    if array.ndim < 2 or array.size != weight.size:
+        return
+    if array.shape == weight.shape:
+        yield from _scaled(array, layer, weight)
+    if array.ndim == 2 and array.T.shape == weight.shape and np.array_equal(array.T, weight):
+        yield Match(layer, transposed=True)
+
+
+def _scaled(array: Array, layer: str, weight: Array) -> Iterator[Match]:
+    if np.array_equal(array, weight):
+        yield Match(layer)
+        return
+    for axis in (0, 1):
+        others = tuple(a for a in range(array.ndim) if a != axis)
+        norm = np.square(weight, dtype=np.float64).sum(others, keepdims=True)
+        scales = (array.astype(np.float64) * weight).sum(others, keepdims=True) / np.where(norm, norm, 1)
+        if np.abs(scales * weight - array).max() <= _CLOSE * np.abs(array).max():
+            yield Match(layer, axis, scales.ravel().astype(np.float32))
+            return

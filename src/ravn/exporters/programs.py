@@ -1,0 +1,86 @@
+"""A network as one `torch.export` program with any batch size: the way into every other format."""
+
+import io
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils._pytree import tree_flatten
+
+from ravn.errors import InputError
+
+
+def traced(model: nn.Module, example: Tensor) -> ExportedProgram:
+    """The program of a network.
+
+    Args:
+        model: in eval mode.
+        example: an input; its first dimension, the batch, stays open.
+
+    Raises:
+        InputError: the network can't be traced, or only at one batch size; told with the line of its code.
+    """
+    batch = torch.cat([example, example]) if len(example) == 1 else example
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.export.export(model, (batch,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    except Exception as error:  # torch.export's errors have no base of their own
+        raise InputError(
+            f"{type(model).__name__} can't be exported: {_sentence(error)}; torch.export must be able to trace its"
+            " forward for any batch size"
+        ) from error
+
+
+def program_bytes(program: ExportedProgram) -> bytes:
+    """The program as the bytes of a .pt2 file."""
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def program_from(data: bytes) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """The function that a .pt2 file holds: network inputs to outputs."""
+    module = torch.export.load(io.BytesIO(data)).module()
+    return lambda inputs: outputs_of(module, inputs)
+
+
+def outputs_of(model: Callable[[Tensor], object], inputs: Tensor) -> tuple[Tensor, ...]:
+    """All tensors that a network gives, in the order in which exporters write them."""
+    with torch.inference_mode():
+        leaves, _ = tree_flatten(model(inputs))
+    return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
+
+
+def state_dict_bytes(model: nn.Module) -> bytes:
+    """The network's state dict as the bytes of a file that `torch.load` reads."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def layer_of(program: ExportedProgram, operator: str) -> str:
+    """Name of the module that calls an operator first, such as "layer1.0.conv1"; "" for none or the network.
+
+    Args:
+        program: the network.
+        operator: such as "aten._linalg_eigh", after decomposition.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        decomposed = program.run_decompositions()
+    for graph_node in decomposed.graph.nodes:
+        if str(graph_node.target).startswith(operator):
+            modules = list(graph_node.meta.get("nn_module_stack", {}).values())
+            return str(modules[-1][0]) if modules else ""
+    return ""
+
+
+def _sentence(error: BaseException) -> str:
+    """The first line of an error, and the line of code that it names."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[0].rstrip(".") if lines else type(error).__name__
+    places = [line for line in lines if line.startswith('File "') and " in forward" in line]
+    return f"{said} ({places[-1]})" if places else said

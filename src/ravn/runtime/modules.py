@@ -1,0 +1,89 @@
+"""A network whose weights stay packed in memory: a layer's weight is unpacked when the layer asks for it."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from torch import Tensor, nn
+
+from ravn.runtime.fixed_rate import FixedRate, unpacked
+from ravn.runtime.stages import Stage
+
+_SUFFIX = "_packed"
+_UNSUITED = (nn.RNNBase, nn.ParameterList, nn.ParameterDict)
+"""Modules that don't ask for a parameter by its name when they run."""
+
+
+class PackedWeight(nn.Module):
+    """A weight in fixed-length codes as buffers: it moves, copies and is saved like any other part of a network.
+
+    Args:
+        form: the weight.
+    """
+
+    def __init__(self, form: FixedRate) -> None:
+        super().__init__()
+        self.widths = [stage.width for stage in form.stages]
+        self.shape, self.dtype, self.spectral = form.shape, form.dtype, form.spectral
+        for at, stage in enumerate(form.stages):
+            for number, plane in enumerate(stage.planes):
+                self.register_buffer(f"plane{at}_{number}", plane)
+        self.register_buffer("table", form.table)
+        self.register_buffer("scales", form.scales)
+
+    def form(self) -> FixedRate:
+        """The weight as it is stored, where it is now."""
+        buffers = dict(self.named_buffers())
+        stages = []
+        for at, width in enumerate(self.widths):
+            planes = [buffer for name, buffer in buffers.items() if name.startswith(f"plane{at}_")]
+            stages.append(Stage(width, tuple(planes)))
+        return FixedRate(self.shape, self.dtype, buffers["table"], buffers.get("scales"), tuple(stages), self.spectral)
+
+    def forward(self) -> Tensor:
+        """The unpacked weight."""
+        return unpacked(self.form())
+
+
+def pack_network(model: nn.Module, layers: Mapping[str, FixedRate], tied: Mapping[str, str], cache_bytes: int) -> None:
+    """Replace parameters by packed weights, in place; what computes stays the same.
+
+    Layers run in turn, so that a cache of the latest ones would always miss: the budget keeps the largest layers that
+    fit into it unpacked instead.
+
+    Args:
+        model: the network, filled.
+        layers: packed form of weights, by name.
+        tied: name -> the name in `layers` whose weight it shares.
+        cache_bytes: weights of so many bytes, unpacked, may stay so.
+    """
+    kept: set[str] = set()
+    for name in sorted(layers, key=lambda name: -model.get_parameter(name).nbytes):
+        if model.get_parameter(name).nbytes <= cache_bytes:
+            cache_bytes -= model.get_parameter(name).nbytes
+            kept.add(name)
+    names = {name: [name, *(n for n, first in tied.items() if first == name)] for name in layers if name not in kept}
+    for first, shared in names.items():
+        owners = [model.get_submodule(name.rpartition(".")[0]) for name in shared]
+        if any(isinstance(owner, _UNSUITED) for owner in owners):
+            continue
+        packed = PackedWeight(layers[first]).to(model.get_parameter(first).device)
+        for name, owner in zip(shared, owners, strict=True):
+            _replace(owner, name.rpartition(".")[2], packed)
+
+
+def _replace(owner: nn.Module, parameter: str, packed: PackedWeight) -> None:
+    delattr(owner, parameter)
+    owner.add_module(parameter + _SUFFIX, packed)
+    owner.__class__ = _with_property(type(owner), parameter)  # type: ignore[arg-type]  # mypy doubts that classes are hashable
+
+
+@cache
+def _with_property(base: type[nn.Module], parameter: str) -> type[nn.Module]:
+    """The class with a parameter that is unpacked at every use."""
+    held = parameter + _SUFFIX
+
+    def weight(self: nn.Module) -> Tensor:
+        """The unpacked weight."""
+        return self._modules[held]()  # type: ignore[misc]
+
+    return type(f"Packed{base.__name__}", (base,), {parameter: property(weight), "__module__": base.__module__})
