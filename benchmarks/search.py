@@ -25,7 +25,6 @@ from ravn.allocators.ledger import logged
 from ravn.allocators.problem import Selection
 from ravn.batches import calibration_inputs
 from ravn.plan import Budget
-from ravn.progress import Silent
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.settings import Settings
 from ravn.task import Task

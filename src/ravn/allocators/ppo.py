@@ -12,11 +12,11 @@ from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
 from ravn.allocators.randomness import PrivateRandomness
 from ravn.allocators.selections import Floats
-from ravn.allocators.starts import Starts, cheap_starts
+from ravn.allocators.starts import Starts, cheap_starts, finalist
 from ravn.allocators.surrogate import Surrogate
+from ravn.allocators.surrogate_search import descended, modelled
 from ravn.errors import MissingPackageError
 
-_FINALISTS = 5
 _PATIENCE = 5
 _FEWEST_BOUGHT = 4
 
@@ -43,6 +43,7 @@ class PPOAllocator:
         peak: how much the log-probability of a residual falls per step away from the incumbent, at first.
         epochs: passes over the episodes of an update.
         batch: decisions per gradient step.
+        polish: walk from the plans that the policy proposes to the nearest minimum of the surrogate before paying.
     """
 
     seed: int = 0
@@ -57,6 +58,7 @@ class PPOAllocator:
     peak: float = 1.0
     epochs: int = 4
     batch: int = 640
+    polish: bool = True
 
     @property
     def name(self) -> str:
@@ -73,15 +75,9 @@ class PPOAllocator:
         ledger = Ledger(problem)
         starts = cheap_starts(ledger)
         # The surrogate is a model of log(loss): it needs one to begin with.
-        if ledger.left > 0 and ledger.best is not None and 0 < ledger.known[ledger.best] < math.inf:
+        if ledger.left > 0 and modelled(ledger):
             _Search(self, ledger, starts).run()
-        return ledger.allocation(_chosen(ledger, starts))
-
-
-def _chosen(ledger: Ledger, starts: Starts) -> Selection:
-    paid = ledger.feasible()
-    best = sorted(paid, key=lambda plan: (paid[plan], plan))[:_FINALISTS]
-    return min(dict.fromkeys((*starts.plans, *best)), key=ledger.problem.holdout_loss)
+        return ledger.allocation(finalist(ledger, starts))
 
 
 class _Search:
@@ -89,7 +85,7 @@ class _Search:
 
     def __init__(self, options: PPOAllocator, ledger: Ledger, starts: Starts) -> None:
         self._options, self._ledger, self._starts = options, ledger, starts
-        self._random = PrivateRandomness(options.seed)
+        self._random, self._moves = PrivateRandomness(options.seed), np.random.default_rng(options.seed)
         self._batch = max(_FEWEST_BOUGHT, math.ceil(ledger.left / options.rounds))
         self._centre: Selection | None = None
         with self._random:
@@ -140,10 +136,18 @@ class _Search:
 
     def _buy(self) -> int:
         ranked = sorted(self._seen, key=lambda plan: (self._seen[plan], plan))
-        bought = ranked[: min(self._batch, self._ledger.left)]
-        for plan in bought:
-            self._ledger.loss(plan)
-        return len(bought)
+        before, known = self._ledger.left, self._ledger.known
+        for plan in ranked[: min(self._batch, before)]:
+            walk = self._walk(plan) if self._options.polish else {plan: 0.0}
+            new = [near for near in walk if near not in known]
+            if new:
+                self._ledger.loss(min(new, key=lambda near: (walk[near], near)))
+        return before - self._ledger.left
+
+    def _walk(self, plan: Selection) -> dict[Selection, float]:
+        optimism = self._options.optimism * self._moves.exponential()
+        capacity = self._ledger.problem.capacity_bytes
+        return descended(self._surrogate, self._starts.table, plan, capacity, optimism, self._moves)
 
     def _policy(self) -> Any:
         try:

@@ -64,6 +64,7 @@ class Workbench:
         return {n: selection[e - c : e] for n, c, e in zip(self._options, counts, stops, strict=True)}
 
     def network(self, selection: Selection) -> nn.Module:
+        """The network under a selection, until the next one is asked for: there is only one network."""
         for name, choices in self._choices(selection).items():
             parameter = self._network.get_parameter(name)
             parameter.data = self._weight(name, choices)
