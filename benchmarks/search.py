@@ -11,12 +11,13 @@ seen; rows of figures are appended to `rows.jsonl`, and the table of all rows th
 import argparse
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ravn import stages
 from ravn.adapters import make_task
@@ -68,6 +69,18 @@ class Case:
         return self.judge.loss(self.bench.network(plan))
 
 
+def centre(transform: Callable[[Tensor], Tensor], side: int) -> Callable[[Tensor], Tensor]:
+    """The same transform, cut to a central square."""
+
+    def cut(stored: Tensor) -> Tensor:
+        """Network inputs of the smaller side."""
+        inputs = transform(stored)
+        first = (inputs.shape[-1] - side) // 2
+        return inputs[..., first : first + side, first : first + side]
+
+    return cut
+
+
 def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Case:
     """Prepare the options of a network, or read them from where they were kept, and the images."""
     settings = Settings(search_images=options.images, holdout_images=options.holdout, seed=seed)
@@ -76,7 +89,8 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
     limit = Budget(bits_per_weight=bits).limit_bytes(parameters)
     capacity = limit - stages.floor_of(task, task.model, layers, limit).overhead_bytes
     inputs = stages.draw_inputs(task, settings)
-    stem = f"{task.model_name.replace(':', '-')}-{bits}-{seed}"
+    known = f"{task.model_name.replace(':', '-')}-{bits}-{seed}"
+    stem = f"{known}-{options.side}" if options.side else known
     kept = options.out / f"{stem}.pt"
     if kept.exists():
         prepared = torch.load(kept, weights_only=False)
@@ -148,6 +162,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--evaluations", type=int, default=1000)
     parser.add_argument("--images", type=int, default=512, help="of the search")
     parser.add_argument("--holdout", type=int, default=512, help="images that choose between finalists")
+    parser.add_argument("--side", type=int, help="cut the images to a central square of so many pixels: cheap trials")
     parser.add_argument("--judged", type=int, default=2048, help="images that judge the plans")
     parser.add_argument("--out", type=Path, default=Path("runs/search"))
     return parser.parse_args()
@@ -159,11 +174,14 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     rows = options.out / "rows.jsonl"
     task = make_task(options.model, options.data, weights=options.weights, normalize=options.normalize)
+    if options.side:
+        task = replace(task, transform=centre(task.transform, options.side))
     for bits in options.bits:
         for seed in options.seeds:
             found = case(task, bits, seed, options)
             for name in options.methods:
                 about = {"model": options.model, "bits": bits, "seed": seed, "images": options.images}
+                about["side"] = options.side
                 row = about | {"limit": options.evaluations} | measured(name, seed, found)
                 print(json.dumps(row), flush=True)
                 with rows.open("a") as file:
