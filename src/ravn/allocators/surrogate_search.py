@@ -12,7 +12,7 @@ from ravn.allocators.starts import Starts, cheap_starts, finalist
 from ravn.allocators.surrogate import Surrogate
 
 _PATIENCE = 5
-_MOVES, _STEPS = 256, 8
+_MOVES, _STEPS = 128, 2
 _PARENTS = 4
 
 
@@ -27,8 +27,8 @@ class SurrogateAllocator:
     """
 
     seed: int = 0
-    bought: int = 8
-    optimism: float = 0.5
+    bought: int = 4
+    optimism: float = 3.0
 
     @property
     def name(self) -> str:
