@@ -14,7 +14,7 @@ from ravn.allocators.randomness import PrivateRandomness
 from ravn.allocators.selections import Floats
 from ravn.allocators.starts import Starts, cheap_starts, finalist
 from ravn.allocators.surrogate import Surrogate
-from ravn.allocators.surrogate_search import descended, modelled
+from ravn.allocators.surrogate_search import modelled
 from ravn.errors import MissingPackageError
 
 _PATIENCE = 5
@@ -43,7 +43,6 @@ class PPOAllocator:
         peak: how much the log-probability of a residual falls per step away from the incumbent, at first.
         epochs: passes over the episodes of an update.
         batch: decisions per gradient step.
-        polish: walk from the plans that the policy proposes to the nearest minimum of the surrogate before paying.
     """
 
     seed: int = 0
@@ -51,14 +50,13 @@ class PPOAllocator:
     rounds: int = 40
     episodes: int = 128
     rollouts: int = 3
-    optimism: float = 0.5
+    optimism: float = 3.0
     shaping: float = 0.0
     entropy: float = 0.1
     rate: float = 3e-3
     peak: float = 1.0
     epochs: int = 4
     batch: int = 640
-    polish: bool = True
 
     @property
     def name(self) -> str:
@@ -85,7 +83,7 @@ class _Search:
 
     def __init__(self, options: PPOAllocator, ledger: Ledger, starts: Starts) -> None:
         self._options, self._ledger, self._starts = options, ledger, starts
-        self._random, self._moves = PrivateRandomness(options.seed), np.random.default_rng(options.seed)
+        self._random = PrivateRandomness(options.seed)
         self._batch = max(_FEWEST_BOUGHT, math.ceil(ledger.left / options.rounds))
         self._centre: Selection | None = None
         with self._random:
@@ -136,18 +134,10 @@ class _Search:
 
     def _buy(self) -> int:
         ranked = sorted(self._seen, key=lambda plan: (self._seen[plan], plan))
-        before, known = self._ledger.left, self._ledger.known
-        for plan in ranked[: min(self._batch, before)]:
-            walk = self._walk(plan) if self._options.polish else {plan: 0.0}
-            new = [near for near in walk if near not in known]
-            if new:
-                self._ledger.loss(min(new, key=lambda near: (walk[near], near)))
-        return before - self._ledger.left
-
-    def _walk(self, plan: Selection) -> dict[Selection, float]:
-        optimism = self._options.optimism * self._moves.exponential()
-        capacity = self._ledger.problem.capacity_bytes
-        return descended(self._surrogate, self._starts.table, plan, capacity, optimism, self._moves)
+        bought = ranked[: min(self._batch, self._ledger.left)]
+        for plan in bought:
+            self._ledger.loss(plan)
+        return len(bought)
 
     def _policy(self) -> Any:
         try:
