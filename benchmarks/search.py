@@ -125,17 +125,16 @@ def measured(name: str, seed: int, found: Case) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean and spread over the seeds, by network, budget and method, in markdown."""
-    keys = dict.fromkeys((r["model"], r["bits"], r["images"], r["limit"], r["method"]) for r in rows)
-    lines = ["| network | bits | images | evaluations | method | search loss | judged loss | seeds |", "|---" * 8 + "|"]
+    names = ("model", "side", "bits", "images", "holdout", "limit", "method")
+    keys = dict.fromkeys(tuple(row[name] for name in names) for row in rows)
+    head = "network | pixels | bits | images | holdout | evaluations | method | search loss | judged loss | seeds"
+    lines = [f"| {head} |", "|---" * 10 + "|"]
     for key in keys:
-        model, bits, images, limit, method = key
-        mine = [r for r in rows if (r["model"], r["bits"], r["images"], r["limit"], r["method"]) == key]
+        mine = [row for row in rows if tuple(row[name] for name in names) == key]
         cells = (
-            model,
-            bits,
-            images,
-            limit,
-            method,
+            key[0],
+            key[1] or "all",
+            *key[2:],
             spread(r["search"] for r in mine),
             spread(r["judged"] for r in mine),
         )
@@ -181,7 +180,7 @@ def main() -> None:
             found = case(task, bits, seed, options)
             for name in options.methods:
                 about = {"model": options.model, "bits": bits, "seed": seed, "images": options.images}
-                about["side"] = options.side
+                about |= {"side": options.side, "holdout": options.holdout}
                 row = about | {"limit": options.evaluations} | measured(name, seed, found)
                 print(json.dumps(row), flush=True)
                 with rows.open("a") as file:
