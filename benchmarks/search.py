@@ -30,8 +30,6 @@ from ravn.scoring import Judge, Workbench, prepare
 from ravn.settings import Settings
 from ravn.task import Task
 
-UNLEARNED = tuple(name for name in ALLOCATORS if not name.startswith("ppo"))
-
 
 @dataclass
 class Stopwatch:
