@@ -113,19 +113,38 @@ def features(model: nn.Module, points: Sequence[str], images: int | None = None)
     Yields:
         A dictionary that every forward pass fills anew.
     """
+    # Cloned, because an activation in place must not reach it.
+    with observed(model, points, lambda _, output: output[:images].clone()) as seen:
+        yield seen
+
+
+@contextmanager
+def observed(
+    model: nn.Module, points: Sequence[str], observe: Callable[[str, Tensor], Tensor]
+) -> Iterator[dict[str, Tensor]]:
+    """Note something about the outputs of modules while the model runs, as soon as each is there.
+
+    Args:
+        model: a network.
+        points: names of modules.
+        observe: from the name of a module and its output to what is noted.
+
+    Yields:
+        What was noted, by name, in a dictionary that every forward pass fills anew.
+    """
     seen: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
-        """A hook that keeps the output under a name."""
+    def note(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        """A hook that notes what is seen under a name."""
 
         def hook(_: nn.Module, __: object, output: Tensor) -> None:
-            """Keep the output."""
-            seen[name] = output[:images].clone()  # an activation in place must not reach it
+            """Note it."""
+            seen[name] = observe(name, output)
 
         return hook
 
     modules = [model.get_submodule(name) for name in points]
-    handles = [m.register_forward_hook(keep(name)) for name, m in zip(points, modules, strict=True)]
+    handles = [m.register_forward_hook(note(name)) for name, m in zip(points, modules, strict=True)]
     try:
         yield seen
     finally:

@@ -32,26 +32,6 @@ def bystander() -> Iterator[tuple[object, int]]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("bits", [0.8, 2.0])
-def test_on_the_holdout_it_is_never_worse_than_the_knapsack_and_the_equal_plan(seed, bits):
-    problem = cascade(7, 13, seed=seed, bits=bits, evaluations=40)
-    found = small_ppo(seed).allocate(problem).selection
-    start = KnapsackAllocator().allocate(problem).selection
-    assert problem.holdout_loss(found) <= min(problem.holdout_loss(start), problem.holdout_loss(problem.equal))
-
-
-def test_it_stays_with_the_start_where_the_holdout_speaks_against_everything_else(problem):
-    stubborn = replace(problem, holdout_loss=lambda s: 0.0 if s == problem.equal else 1.0)
-    assert small_ppo().allocate(stubborn).selection == problem.equal
-
-
-def test_the_holdout_is_asked_about_few_plans_and_about_none_twice(problem):
-    asked = []
-    small_ppo().allocate(replace(problem, holdout_loss=lambda s: asked.append(s) or problem.holdout_loss(s)))
-    assert len(asked) == len(set(asked)) <= 7
-
-
 def test_everybody_elses_generators_and_threads_stay_as_they_were(problem, bystander):
     small_ppo().allocate(problem)
     assert (global_states(), torch.get_num_threads()) == bystander

@@ -1,15 +1,17 @@
-"""2 DECIDE: layers and a budget -> a plan: PPO, knapsack, local search, greedy, uniform, random."""
+"""2 DECIDE: layers and a budget -> a plan: PPO, searches without a policy, knapsack, uniform, random."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
 
+from ravn.allocators.evolutionary import EvolutionaryAllocator
 from ravn.allocators.greedy import GreedyAllocator
 from ravn.allocators.knapsack import KnapsackAllocator
 from ravn.allocators.local_search import LocalSearchAllocator
 from ravn.allocators.ppo import PPOAllocator
 from ravn.allocators.problem import Allocation, Allocator, Choice, Problem, Unit
 from ravn.allocators.random_search import RandomAllocator
-from ravn.allocators.uniform import UniformAllocator
+from ravn.allocators.surrogate_search import QuadraticAllocator, SurrogateAllocator
+from ravn.allocators.uniform import EqualAllocator, UniformAllocator
 from ravn.errors import InputError, MissingPackageError
 
 __all__ = [
@@ -17,12 +19,16 @@ __all__ = [
     "Allocation",
     "Allocator",
     "Choice",
+    "EqualAllocator",
+    "EvolutionaryAllocator",
     "GreedyAllocator",
     "KnapsackAllocator",
     "LocalSearchAllocator",
     "PPOAllocator",
     "Problem",
+    "QuadraticAllocator",
     "RandomAllocator",
+    "SurrogateAllocator",
     "UniformAllocator",
     "Unit",
     "allocator_from_name",
@@ -32,7 +38,11 @@ ALLOCATORS: dict[str, Callable[[int], Allocator]] = {
     "ppo": PPOAllocator,
     "knapsack": KnapsackAllocator,
     "local": LocalSearchAllocator,
+    "surrogate": SurrogateAllocator,
+    "quadratic": QuadraticAllocator,
+    "evolutionary": EvolutionaryAllocator,
     "greedy": GreedyAllocator,
+    "equal": EqualAllocator,
     "uniform": UniformAllocator,
     "random": RandomAllocator,
 }

@@ -21,7 +21,12 @@ class Ledger:
         self.problem = problem
         self.known: dict[Selection, float] = {}
         self.curve: list[tuple[int, float]] = []
-        self.best: Selection | None = None
+        self.incumbents: list[Selection] = []
+
+    @property
+    def best(self) -> Selection | None:
+        """The paid plan of the least loss, or None."""
+        return self.incumbents[-1] if self.incumbents else None
 
     @property
     def left(self) -> int:
@@ -61,7 +66,7 @@ class Ledger:
     def _note(self, selection: Selection) -> None:
         loss = self.known[selection]
         if self._is_plan(selection) and (self.best is None or loss < self.known[self.best]):
-            self.best = selection
+            self.incumbents.append(selection)
             self.curve.append((len(self.known), loss))
 
 

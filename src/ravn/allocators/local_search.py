@@ -7,13 +7,17 @@ import numpy as np
 
 from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
-from ravn.allocators.selections import Table, filled
-from ravn.allocators.starts import cheap_starts
+from ravn.allocators.selections import Table, swapped
+from ravn.allocators.starts import cheap_starts, finalist
+
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class LocalSearchAllocator:
     """First improvement over swaps: one unit a step up, another down until it fits, the rest filled.
+
+    In the end the holdout loss decides between the plans on the way.
 
     Args:
         seed: seed of the order in which swaps are tried.
@@ -27,7 +31,7 @@ class LocalSearchAllocator:
         return "local"
 
     def allocate(self, problem: Problem) -> Allocation:
-        """Return the best plan on the way.
+        """Return the plan on the way that is best on the holdout images.
 
         Raises:
             BudgetError: even the smallest choices exceed the capacity.
@@ -43,7 +47,7 @@ class LocalSearchAllocator:
                 if ledger.loss(plan) < ledger.loss(best):
                     best, improved = plan, True
                     break
-        return ledger.allocation(best)
+        return ledger.allocation(finalist(ledger, starts))
 
 
 def swaps(table: Table, selection: Selection, capacity: int, generator: np.random.Generator) -> Iterator[Selection]:
@@ -58,21 +62,7 @@ def swaps(table: Table, selection: Selection, capacity: int, generator: np.rando
     Yields:
         Plans within the capacity that differ from `selection`.
     """
-    units = len(selection)
-    for pair in generator.permutation(units * units):
-        up, down = divmod(int(pair), units)
-        plan = _swapped(table, selection, (up, down), capacity)
-        if plan is not None and plan != selection:
-            yield plan
-
-
-def _swapped(table: Table, selection: Selection, pair: tuple[int, int], capacity: int) -> Selection | None:
-    chosen, (up, down) = list(selection), pair
-    chosen[up] += 1
-    if chosen[up] >= table.sizes.shape[1] or not np.isfinite(table.values[up, chosen[up]]):
-        return None
-    while table.size_bytes(tuple(chosen)) > capacity:
-        if up == down or chosen[down] == 0:
-            return None
-        chosen[down] -= 1
-    return filled(table, tuple(chosen), capacity)
+    pairs = np.stack(np.divmod(generator.permutation(len(selection) ** 2), len(selection)), 1)
+    for start in range(0, len(pairs), _AT_ONCE):
+        for row in swapped(table, selection, pairs[start : start + _AT_ONCE], capacity).tolist():
+            yield tuple(row)

@@ -12,11 +12,11 @@ from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
 from ravn.allocators.randomness import PrivateRandomness
 from ravn.allocators.selections import Floats
-from ravn.allocators.starts import Starts, cheap_starts
+from ravn.allocators.starts import Starts, cheap_starts, finalist
 from ravn.allocators.surrogate import Surrogate
+from ravn.allocators.surrogate_search import modelled
 from ravn.errors import MissingPackageError
 
-_FINALISTS = 5
 _PATIENCE = 5
 _FEWEST_BOUGHT = 4
 
@@ -50,7 +50,7 @@ class PPOAllocator:
     rounds: int = 40
     episodes: int = 128
     rollouts: int = 3
-    optimism: float = 0.5
+    optimism: float = 3.0
     shaping: float = 0.0
     entropy: float = 0.1
     rate: float = 3e-3
@@ -73,15 +73,9 @@ class PPOAllocator:
         ledger = Ledger(problem)
         starts = cheap_starts(ledger)
         # The surrogate is a model of log(loss): it needs one to begin with.
-        if ledger.left > 0 and ledger.best is not None and 0 < ledger.known[ledger.best] < math.inf:
+        if ledger.left > 0 and modelled(ledger):
             _Search(self, ledger, starts).run()
-        return ledger.allocation(_chosen(ledger, starts))
-
-
-def _chosen(ledger: Ledger, starts: Starts) -> Selection:
-    paid = ledger.feasible()
-    best = sorted(paid, key=lambda plan: (paid[plan], plan))[:_FINALISTS]
-    return min(dict.fromkeys((*starts.plans, *best)), key=ledger.problem.holdout_loss)
+        return ledger.allocation(finalist(ledger, starts))
 
 
 class _Search:

@@ -56,8 +56,22 @@ def random_selection(
     Returns:
         A selection within the capacity in which no single upgrade fits.
     """
+    return repaired(problem, np.array(centre) + generator.integers(-reach, reach + 1, len(centre)), generator)
+
+
+def repaired(problem: Problem, wanted: Ints, generator: np.random.Generator) -> Selection:
+    """The wanted choices, random ones lowered until they fit, then random ones raised until the bytes are just spent.
+
+    Args:
+        problem: gives units and capacity; its smallest choices must fit.
+        wanted: a number for every unit, also beyond its choices, shape (units,).
+        generator: source of the draws.
+
+    Returns:
+        A selection within the capacity in which no single upgrade fits.
+    """
     last = np.array([len(unit.choices) - 1 for unit in problem.units])
-    chosen = np.clip(np.array(centre) + generator.integers(-reach, reach + 1, len(last)), 0, last)
+    chosen = np.clip(wanted, 0, last)
     while not problem.fits(tuple(chosen)):
         chosen[generator.choice(np.flatnonzero(chosen > 0))] -= 1
     return _topped_up(problem, chosen, last, generator)

@@ -111,3 +111,30 @@ def all_filled(table: Table, chosen: Ints, capacity: int) -> Ints:
         left[active] -= table.sizes[unit, choice] - table.sizes[unit, chosen[active, unit]]
         chosen[active, unit] = choice
     return chosen
+
+
+def swapped(table: Table, selection: Selection, pairs: Ints, capacity: int) -> Ints:
+    """One unit a step up, another down until it fits, the bytes that are left spent; many such swaps at once.
+
+    Args:
+        table: additive losses, for spending what a swap leaves, and sizes.
+        selection: a plan within the capacity.
+        pairs: the unit that goes up and the unit that goes down, shape (swaps, 2).
+        capacity: bytes that may be spent.
+
+    Returns:
+        The plans within the capacity that differ from `selection`, in the order of their swaps, shape (plans, units).
+    """
+    now, (up, down) = np.array(selection), pairs.T
+    raised = np.minimum(now[up] + 1, table.sizes.shape[1] - 1)
+    sizes = table.sizes[np.arange(len(now)), now]
+    over = sizes.sum() - capacity + table.sizes[up, raised] - sizes[up]
+    lowered = np.minimum((table.sizes[down] <= (sizes[down] - over)[:, None]).sum(1) - 1, now[down])
+    possible = (raised > now[up]) & np.isfinite(table.values[up, raised])
+    possible &= (over <= 0) | ((lowered >= 0) & (up != down))
+    plans = np.tile(now, (len(pairs), 1))[possible]
+    rows = np.arange(len(plans))
+    plans[rows, down[possible]] = np.where(over > 0, lowered, now[down])[possible]
+    plans[rows, up[possible]] = raised[possible]
+    plans = all_filled(table, plans, capacity)
+    return plans[(plans != now).any(1)]

@@ -1,4 +1,4 @@
-"""Where the searches start: the better of the knapsack's plan and the equal plan."""
+"""Where the searches start and end: the better of two cheap plans, and the plan that generalises best."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,8 @@ from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Selection
 from ravn.allocators.selections import Table, sizes, smallest, table_of
 from ravn.allocators.sensitivity import measure
+
+_FINALISTS = 12
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,12 @@ def cheap_starts(ledger: Ledger) -> Starts:
     paid = {plan: ledger.loss(plan) for plan in sorted(plans) if ledger.affords(plan)}
     rank = sorted(plans, key=lambda plan: (paid.get(plan, float("inf")), table.value(plan), plan))
     return Starts(table, tuple(rank))
+
+
+def finalist(ledger: Ledger, starts: Starts) -> Selection:
+    """The plan that the holdout images choose: a starting plan, or one of the last that a search held for the best.
+
+    A search learns its images by heart, the longer the more; going back along its way is early stopping.
+    """
+    plans = dict.fromkeys((*starts.plans, *ledger.incumbents[-_FINALISTS:]))
+    return min(plans, key=ledger.problem.holdout_loss)

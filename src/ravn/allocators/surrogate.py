@@ -14,21 +14,25 @@ _TINY = 1e-12
 class Surrogate:
     """Gaussian process on the log of the loss, with the additive prediction as prior mean.
 
-    With z the log2 error amplitudes of a plan's n units, w the units' predicted loss amplitudes
-    (scaled to sum to 1) and h = sum_i w_i [p_i != q_i] the share of the units that differ,
+    With z the log2 error amplitudes of a plan's n units, a the units' predicted loss amplitudes, w the mean of a over
+    the known plans, scaled to sum to 1, and h = sum_i w_i [p_i != q_i] the share of the units that differ,
 
-        k(p, q) = exp(-|z_p - z_q|^2 / 2n - 2 h(p, q)).
+        k(p, q) = (exp(-|z_p - z_q|^2 / 2n - 2 h) + (1 - h) + cos^2(a_p, a_q)) / 3.
 
-    The second term is there because a choice has luck of its own (how a step falls on the weights)
-    that its neighbours don't share.
+    The terms stand for what all units do together, for the luck of single choices (how a step falls on the weights),
+    which their neighbours don't share, and for errors that interact in pairs: a quadratic form of the amplitudes.
 
     Args:
         problem: units, whose distortions give z.
         table: additive losses: the prior.
         losses: plans and their true losses; those not positive and finite are left out.
+        pairs_only: keep only the last term: the additive model, corrected by pairs.
     """
 
-    def __init__(self, problem: Problem, table: Table, losses: Mapping[Selection, float]) -> None:
+    def __init__(
+        self, problem: Problem, table: Table, losses: Mapping[Selection, float], *, pairs_only: bool = False
+    ) -> None:
+        self._pairs_only = pairs_only
         octaves = [[np.log2(max(c.distortion, _TINY)) / 2 for c in u.choices] for u in problem.units]
         self._octaves = Table.of(octaves, table.sizes.tolist()).values
         self._values = np.clip(table.values, _TINY, 1e12)
@@ -61,10 +65,19 @@ class Surrogate:
 
     def _kernel(self, plans: Ints) -> Floats:
         """k(plans, training plans)."""
+        units = plans.shape[1]
+        left, right = (np.sqrt(self._look(self._values, p)) for p in (plans, self._plans))
+        lengths = np.linalg.norm(left, axis=1)[:, None] * np.linalg.norm(right, axis=1)
+        together: Floats = (left @ right.T / lengths) ** 2
+        if self._pairs_only:
+            return together
         left, right = self._look(self._octaves, plans), self._look(self._octaves, self._plans)
         squares = (left**2).sum(1)[:, None] + (right**2).sum(1) - 2 * left @ right.T
-        differ = np.zeros(squares.shape)
-        for unit, share in enumerate(self._share):
-            differ += share * (plans[:, unit, None] != self._plans[:, unit])
-        kernel: Floats = np.exp(-squares / (2 * plans.shape[1]) - 2 * differ)
+        differ = 1 - self._one_hot(plans) @ self._one_hot(self._plans).T
+        kernel: Floats = (np.exp(-squares / (2 * units) - 2 * differ) + 1 - differ + together) / 3
         return kernel
+
+    def _one_hot(self, plans: Ints) -> Floats:
+        """Choices as vectors whose inner product is the share of the units that agree."""
+        chosen = plans[:, :, None] == np.arange(self._values.shape[1])
+        return (chosen * np.sqrt(self._share)[:, None]).reshape(len(plans), -1)

@@ -1,4 +1,4 @@
-"""The same nominal bits everywhere: what most tools do."""
+"""The same nominal bits everywhere, what most tools do; and the same step everywhere, which is better."""
 
 from dataclasses import dataclass
 
@@ -36,6 +36,34 @@ class UniformAllocator:
         if ledger.affords(selection):
             ledger.loss(selection)
         return ledger.allocation(selection)
+
+
+@dataclass(frozen=True)
+class EqualAllocator:
+    """The same step in all units: what costs no search at all, and what a search must beat.
+
+    Args:
+        seed: unused; the method draws nothing.
+    """
+
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name under which the command line knows it."""
+        return "equal"
+
+    def allocate(self, problem: Problem) -> Allocation:
+        """Return the equal selection.
+
+        Raises:
+            BudgetError: even the smallest choices exceed the capacity.
+        """
+        smallest(problem)
+        ledger = Ledger(problem)
+        if ledger.affords(problem.equal):
+            ledger.loss(problem.equal)
+        return ledger.allocation(problem.equal)
 
 
 def at_bits(problem: Problem, bits: float) -> Selection:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ravn.adapters import make_task
-from ravn.allocators import allocator_from_name
+from ravn.allocators import ALLOCATORS, allocator_from_name
 from ravn.baselines import compare
 from ravn.cli.options import Data, Device, Normalize, Seed, Weights, chosen_budget, chosen_device
 from ravn.cli.progress import Bars
@@ -33,9 +33,7 @@ def compress(  # noqa: PLR0913 - one option each
     bits: Annotated[float | None, typer.Option(help="Budget: bits of the whole file per parameter.")] = None,
     size_bytes: Annotated[int | None, typer.Option("--bytes", help="Budget: bytes of the file.")] = None,
     ratio: Annotated[float | None, typer.Option(help="Budget: float32 bytes over bytes of the file.")] = None,
-    allocator: Annotated[
-        str, typer.Option(help="ppo | knapsack | greedy | uniform | random | local", metavar="NAME")
-    ] = "ppo",
+    allocator: Annotated[str, typer.Option(help=" | ".join(ALLOCATORS), metavar="NAME")] = "ppo",
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 looks at no label.", min=0)] = None,
     evaluations: Annotated[int | None, typer.Option(help="Plans that the search may score.", min=0)] = None,
     preset: Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")] = "default",

@@ -63,7 +63,8 @@ class Workbench:
         stops = torch.tensor(counts).cumsum(0).tolist()
         return {n: selection[e - c : e] for n, c, e in zip(self._options, counts, stops, strict=True)}
 
-    def _load(self, selection: Selection) -> nn.Module:
+    def network(self, selection: Selection) -> nn.Module:
+        """The network under a selection, until the next one is asked for: there is only one network."""
         for name, choices in self._choices(selection).items():
             parameter = self._network.get_parameter(name)
             parameter.data = self._weight(name, choices)
@@ -81,11 +82,11 @@ class Workbench:
 
     def loss(self, selection: Selection) -> float:
         """L_RAVN of a selection on the images of the search; one forward pass."""
-        return self._judge.loss(self._load(selection))
+        return self._judge.loss(self.network(selection))
 
     def holdout_loss(self, selection: Selection) -> float:
         """L_RAVN of a selection on images that the search does not learn from."""
-        return self.holdout.loss(self._load(selection))
+        return self.holdout.loss(self.network(selection))
 
     def codecs(self, selection: Selection) -> dict[str, Codec]:
         """The codec of every layer under a selection."""

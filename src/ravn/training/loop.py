@@ -112,7 +112,7 @@ def train(
         InputError: the checkpoint is not one of this run.
         RavnError: the loss is not finite, or the weights grow beyond what can be coded.
     """
-    model = copy.deepcopy(start).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = channels_last(copy.deepcopy(start))
     latents = {name: model.get_parameter(name).detach() for name in codecs}
     quantized = StraightThrough(model, codecs, capacity_bytes, latents)
     others = [p for n, p in model.named_parameters() if n not in quantized.latents]
@@ -197,7 +197,7 @@ class _Loss:
     """L_RAVN (Eq. 7) of a batch, with the float network as the reference."""
 
     def __init__(self, task: Task, model: nn.Module, recipe: Recipe) -> None:
-        self._teacher = copy.deepcopy(task.model).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._teacher = channels_last(copy.deepcopy(task.model)).eval()
         self._model, self._recipe = model, recipe
         self._transform, self._device = task.transform, next(model.parameters()).device
         self._half = recipe.mixed_precision and computes_bfloat16(self._device)
@@ -221,6 +221,14 @@ class _Loss:
         if not self._points:
             return gap
         return ravn_loss(recipe.fidelity * fidelity_loss(reference, ours), gap)
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """Lay out the kernels of 2-d convolutions channels last, in place; other weights have no such layout."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def mixed(inputs: Tensor, share: float, generator: Generator) -> Tensor:

@@ -1,0 +1,190 @@
+"""How good the allocators' plans are at the same number of true evaluations.
+
+    python benchmarks/search.py --weights resnet20.safetensors --data cifar10:DIR --bits 1.0 1.5 2.0 3.0
+
+For every budget and seed, options are prepared once and kept in the folder `--out`, with a log of all true evaluations
+that the methods share; so a run that is repeated or extended costs only what is new. Plans are searched on
+`--images` training images and judged on `--judged` others, which neither the search nor its choice of finalists has
+seen; rows of figures are appended to `rows.jsonl`, and the table of all rows there is printed.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ravn import stages
+from ravn.adapters import make_task
+from ravn.allocators import ALLOCATORS, Problem, allocator_from_name
+from ravn.allocators.ledger import logged
+from ravn.allocators.problem import Selection
+from ravn.batches import calibration_inputs
+from ravn.plan import Budget
+from ravn.scoring import Judge, Workbench, prepare
+from ravn.settings import Settings
+from ravn.task import Task
+
+
+@dataclass
+class Stopwatch:
+    """A problem's loss, and the process time that it took.
+
+    Args:
+        problem: what is watched.
+        seconds: process time inside the loss so far.
+    """
+
+    problem: Problem
+    seconds: float = 0.0
+
+    def watched(self) -> Problem:
+        """The same problem under watch."""
+        return replace(self.problem, loss=self._loss)
+
+    def _loss(self, selection: Selection) -> float:
+        start = time.process_time()
+        loss = self.problem.loss(selection)
+        self.seconds += time.process_time() - start
+        return loss
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question: a network at a budget, with the images of a seed."""
+
+    problem: Problem
+    judge: Judge
+    bench: Workbench
+
+    def judged(self, plan: Selection) -> float:
+        """L_RAVN on images that nothing else has seen."""
+        return self.judge.loss(self.bench.network(plan))
+
+
+def centre(transform: Callable[[Tensor], Tensor], side: int) -> Callable[[Tensor], Tensor]:
+    """The same transform, cut to a central square."""
+
+    def cut(stored: Tensor) -> Tensor:
+        """Network inputs of the smaller side."""
+        inputs = transform(stored)
+        first = (inputs.shape[-1] - side) // 2
+        return inputs[..., first : first + side, first : first + side]
+
+    return cut
+
+
+def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Case:
+    """Prepare the options of a network, or read them from where they were kept, and the images."""
+    settings = Settings(search_images=options.images, holdout_images=options.holdout, seed=seed)
+    layers = stages.checked_layers(task.model)
+    parameters = sum(p.numel() for p in task.model.parameters())
+    limit = Budget(bits_per_weight=bits).limit_bytes(parameters)
+    capacity = limit - stages.floor_of(task, task.model, layers, limit).overhead_bytes
+    inputs = stages.draw_inputs(task, settings)
+    known = f"{task.model_name.replace(':', '-')}-{bits}-{seed}"
+    stem = f"{known}-{options.side}" if options.side else known
+    kept = options.out / f"{stem}.pt"
+    if kept.exists():
+        prepared = torch.load(kept, weights_only=False)
+    else:
+        prepared = prepare(task.model, layers, inputs.calibration, clusters=0, capacity_bytes=capacity)
+        torch.save(prepared, kept)
+    names = [layer.name for layer in layers]
+    search, holdout = Judge(task.model, names, inputs.search), Judge(task.model, names, inputs.holdout)
+    bench = Workbench(task.model, layers, prepared, search, holdout)
+    skip = settings.calibration_images + settings.search_images + settings.holdout_images
+    others = calibration_inputs(task, options.judged, seed=seed, skip=skip, device=torch.device("cpu"))
+    problem = bench.problem(capacity, options.evaluations)
+    log = options.out / f"{stem}-{options.images}.jsonl"
+    return Case(logged(problem, log, key=f"{options.images}"), Judge(task.model, names, others), bench)
+
+
+def measured(name: str, seed: int, found: Case) -> dict[str, Any]:
+    """Run one allocator: its loss on the search's images and on others, its evaluations and its own time."""
+    watch = Stopwatch(found.problem)
+    start = time.process_time()
+    allocation = allocator_from_name(name, seed).allocate(watch.watched())
+    own = time.process_time() - start - watch.seconds
+    return {
+        "method": name,
+        "evaluations": allocation.evaluations,
+        "search": min((loss for _, loss in allocation.curve), default=float("nan")),
+        "judged": found.judged(allocation.selection),
+        "own_seconds": round(own, 2),
+        "plan": allocation.selection,
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Mean and spread over the seeds, by network, budget and method, in markdown."""
+    names = ("model", "side", "bits", "images", "holdout", "limit", "method")
+    keys = dict.fromkeys(tuple(row[name] for name in names) for row in rows)
+    head = "network | pixels | bits | images | holdout | evaluations | method | search loss | judged loss | seeds"
+    lines = [f"| {head} |", "|---" * 10 + "|"]
+    for key in keys:
+        mine = [row for row in rows if tuple(row[name] for name in names) == key]
+        cells = (
+            key[0],
+            key[1] or "all",
+            *key[2:],
+            spread(r["search"] for r in mine),
+            spread(r["judged"] for r in mine),
+        )
+        lines.append("| " + " | ".join(map(str, cells)) + f" | {len(mine)} |")
+    return "\n".join(lines)
+
+
+def spread(values: Iterable[float]) -> str:
+    """Mean and standard deviation."""
+    numbers = torch.tensor(list(values), dtype=torch.float64)
+    return f"{float(numbers.mean()):.4f} +- {float(numbers.std()) if len(numbers) > 1 else 0:.4f}"
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="cifar:resnet20")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--normalize", default="imagenet")
+    parser.add_argument("--bits", type=float, nargs="+", default=[1.0, 1.5, 2.0, 3.0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", default=list(ALLOCATORS))
+    parser.add_argument("--evaluations", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=512, help="of the search")
+    parser.add_argument("--holdout", type=int, default=512, help="images that choose between finalists")
+    parser.add_argument("--side", type=int, help="cut the images to a central square of so many pixels: cheap trials")
+    parser.add_argument("--judged", type=int, default=2048, help="images that judge the plans")
+    parser.add_argument("--out", type=Path, default=Path("runs/search"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure what is asked for and print the table of all rows."""
+    options = arguments()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = options.out / "rows.jsonl"
+    task = make_task(options.model, options.data, weights=options.weights, normalize=options.normalize)
+    if options.side:
+        task = replace(task, transform=centre(task.transform, options.side))
+    for bits in options.bits:
+        for seed in options.seeds:
+            found = case(task, bits, seed, options)
+            for name in options.methods:
+                about = {"model": options.model, "bits": bits, "seed": seed, "images": options.images}
+                about |= {"side": options.side, "holdout": options.holdout}
+                row = about | {"limit": options.evaluations} | measured(name, seed, found)
+                print(json.dumps(row), flush=True)
+                with rows.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+    print(table([json.loads(line) for line in rows.read_text().splitlines()]))
+
+
+if __name__ == "__main__":
+    main()
