@@ -132,7 +132,7 @@ def test_a_finished_run_is_shown_again_and_not_repeated(run_folder: Path, argume
     assert (run_folder / "model.ravn").stat().st_mtime_ns == stamp
     code, _, err = ravn(*words[:-2], "--seed", "1", "--out", run_folder, "--resume")
     assert code == 2
-    assert "--seed 0, not 1" in err
+    assert "--seed 0, not with --seed 1" in err
 
 
 def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_file(run_folder: Path, arguments, tmp_path: Path, ravn) -> None:
