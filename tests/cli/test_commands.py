@@ -147,9 +147,7 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_file(run_folder: Path, arg
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert err.strip().splitlines()[-1] == (
-        "ravn: interrupted; `ravn compress` goes on where it stopped when it is given --resume"
-    )
+    assert err.strip().splitlines()[-1] == ("ravn: interrupted; it goes on where it stopped when it is given --resume")
     assert not (out / "model.ravn").exists()
     code, _, err = ravn(*words, "--resume")
     assert code == 0, err
