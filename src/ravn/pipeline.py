@@ -115,9 +115,10 @@ class _Run:
         untrained = self._refined(coded)
         if not self.settings.recipe.epochs:
             return untrained
-        for number in range(self.settings.rounds):
+        rounds = min(self.settings.rounds, self.settings.recipe.epochs)
+        for number in range(rounds):
             coded = self._trainable(coded) if number == 0 else self._decided(coded.model, number)
-            coded = self._trained(coded, number, self.settings.rounds)
+            coded = self._trained(coded, number, rounds)
         nearer = finetuning.nearest_to_float(self.task, (coded, untrained), self.settings)
         self.trained = nearer is not untrained
         if not self.trained:

@@ -16,7 +16,8 @@ class Settings:
             their indices alone would fill the budget.
         calibration_images: unlabelled training images for error compensation.
         search_images: unlabelled training images on which plans are scored.
-        holdout_images: unlabelled training images that choose between finalists.
+        holdout_images: unlabelled training images that choose between finalists; 512 misjudge them
+            (docs/experiments.md).
         evaluations: how many plans the search may score.
         trade_off: lambda of Eq. 7.
         rounds: alternations of search and training (Algorithm 1).
@@ -31,7 +32,7 @@ class Settings:
     clusters: int = 0
     calibration_images: int = 512
     search_images: int = 512
-    holdout_images: int = 512
+    holdout_images: int = 2048
     evaluations: int = 120
     trade_off: float = 1.0
     rounds: int = 1
