@@ -241,3 +241,15 @@ def _after_draws(shape: tuple[int, ...]) -> torch.Generator:
     generator = torch.Generator().manual_seed(2)
     torch.rand((2, shape[0], *[1] * (len(shape) - 1)), generator=generator)
     return generator
+
+
+@pytest.mark.parametrize("convolution", [nn.Conv1d, nn.Conv2d, nn.Conv3d])
+def test_convolutions_of_any_dimension_are_trained(convolution: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    shape = (24, 1, *(5,) * (convolution(1, 1, 1).weight.dim() - 2))
+    network = nn.Sequential(convolution(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+    network(torch.zeros(2, *shape[1:]))
+    images = TensorDataset(torch.randn(shape), torch.randint(3, (24,)))
+    task = Task(network.eval(), images, images)
+    trained = run(task, replace(FAST, epochs=1, batch_size=8), start=network)
+    assert not torch.equal(trained.latents["0.weight"], network[0].weight)

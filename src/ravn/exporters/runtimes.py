@@ -68,6 +68,7 @@ def onnx_runtimes(network: nn.Module, layers: Mapping[str, FixedRate], inputs: T
 
 def _started(model: nn.Module, inputs: Tensor) -> Callable[[], Callable[[], Any]]:
     def call() -> object:
+        """Run the network once."""
         with torch.inference_mode():
             return model(inputs)
 
@@ -76,6 +77,7 @@ def _started(model: nn.Module, inputs: Tensor) -> Callable[[], Callable[[], Any]
 
 def _session(data: bytes, inputs: Tensor) -> Callable[[], Callable[[], Any]]:
     def start() -> Callable[[], Any]:
+        """Open the model."""
         run = session(data)
         return lambda: run(inputs)
 
