@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ def shortened(tensor: Tensor, mantissa_bits: int) -> Tensor:
     return torch.ldexp((mantissa * whole).round() / whole, exponent).to(tensor.dtype)
 
 
-def reestimated(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+def reestimated(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:
     """A copy of the network whose batch norms have the statistics of these batches, all weighted alike.
 
     Weights that changed, if only by their rounding, have shifted the statistics that training left behind.
@@ -51,10 +51,10 @@ def reestimated(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         batches: network inputs.
 
     Returns:
-        The copy, in eval mode. Batch norms without running statistics stay as they are.
+        The copy, in eval mode. Batch norms without running statistics stay as they are, and so do all without batches.
     """
     network = copy.deepcopy(model).eval()
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [m for m in network.modules() if batches and isinstance(m, _BatchNorm) and m.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from ravn.batches import calibration_inputs, drawn, in_order, network_inputs, size
 from ravn.batchnorm import reestimated
@@ -19,7 +19,7 @@ from ravn.scoring import Judge
 from ravn.settings import Settings
 from ravn.stages import Coded, floor_of
 from ravn.task import Task
-from ravn.training import Trained, train
+from ravn.training import Trained, mixed, train
 
 TRAINING_SHARE = 0.998
 """Share of the capacity that training aims at, so that what it ends with still fits: trained codes bear no rounding."""
@@ -101,6 +101,9 @@ def _train(
 
 
 def _norm_inputs(task: Task, settings: Settings) -> list[Tensor]:
+    """What batch norms are re-estimated on; nothing where training left their statistics alone."""
+    if not settings.recipe.batch_statistics:
+        return []
     return calibration_inputs(task, NORM_IMAGES, seed=settings.seed, device=torch.device(settings.device))
 
 
@@ -131,7 +134,11 @@ def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: S
 
 
 def nearest_to_float(task: Task, candidates: Sequence[Coded], settings: Settings) -> Coded:
-    """The candidate nearest to the float network on validation images, which training has not seen; unlabelled."""
+    """The candidate nearest to the float network on validation images, which training has not seen; unlabelled.
+
+    The images are blended with one another: the float network may have been trained on them, and is sure of its
+    answers there.
+    """
     judge = _judge(task, settings)
     return min(candidates, key=lambda coded: _distance(judge, coded.quantized(), settings))
 
@@ -144,5 +151,7 @@ def _distance(judge: Judge, network: nn.Module, settings: Settings) -> float:
 
 def _judge(task: Task, settings: Settings) -> Judge:
     batches = islice(in_order(task.validation, JUDGED_BATCH), -(-JUDGED_IMAGES // JUDGED_BATCH))
-    inputs = [network_inputs(stored, task.transform, settings.device) for stored, _ in batches]
+    generator = Generator().manual_seed(settings.seed)
+    images = (network_inputs(stored, task.transform, settings.device) for stored, _ in batches)
+    inputs = [mixed(batch, 1.0, generator) for batch in images]
     return Judge(task.model, [layer.name for layer in weight_layers(task.model)], inputs, settings.trade_off)

@@ -58,6 +58,7 @@ PAPER = Settings(
         fidelity=1.0,
         distillation=0.0,
         labels=1.0,
+        batch_statistics=True,
     ),
     preset="paper",
 )

@@ -21,7 +21,7 @@ from ravn.layers import set_weights
 from ravn.metrics import top1_accuracy
 from ravn.task import Task
 from ravn.training import Recipe, Trained, train
-from ravn.training.loop import mixed
+from ravn.training.loop import mixed, training_mode
 
 FAST = Recipe(epochs=3, batch_size=32, learning_rate=3e-3, refit_every=5)
 CLUSTERS = ClusterCodec((0, 1, 0))
@@ -62,7 +62,7 @@ def test_training_repairs_a_crushed_network_within_its_bytes(task: Task, kind: s
     start, capacity = crushed(task.model, codecs), payload_bytes(task.model, codecs)
     recipe = replace(FAST, epochs=6, learning_rate=0.01, distillation=1.0, labels=0.0)
     trained = train(task, start, codecs, capacity, recipe=recipe)
-    assert gap(task, trained.model) < 0.5 * gap(task, start)
+    assert gap(task, trained.model) < 0.8 * gap(task, start)
     accuracy = top1_accuracy(trained.model, task.validation, task.transform)
     assert accuracy > top1_accuracy(start, task.validation, task.transform)
     assert [epoch for epoch, _, _ in trained.curve] == [1, 2, 3, 4, 5, 6]
@@ -153,18 +153,26 @@ def test_without_their_weight_the_labels_are_never_looked_at(task: Task) -> None
         run(unlabelled, replace(recipe, labels=0.1))
 
 
-def test_the_loss_is_what_the_recipe_says(task: Task) -> None:
+@pytest.mark.parametrize("batch_statistics", [False, True])
+def test_the_loss_is_what_the_recipe_says(task: Task, *, batch_statistics: bool) -> None:
     teacher = copy.deepcopy(task.model)
     teacher[5].p = 0.0
     still = replace(task, model=teacher, train=noisy_patterns(64, 3), augment=lambda batch, _: batch)
     recipe = Recipe(
-        mixed_precision=False, epochs=1, batch_size=64, learning_rate=0.0, fidelity=0.5, distillation=0.7, labels=0.3
+        mixed_precision=False,
+        epochs=1,
+        batch_size=64,
+        learning_rate=0.0,
+        fidelity=0.5,
+        distillation=0.7,
+        labels=0.3,
+        batch_statistics=batch_statistics,
     )
     codecs: dict[str, Codec] = dict.fromkeys(coarse_codecs(teacher), CLUSTERS)
     trained = train(still, crushed(teacher, codecs), codecs, 10**6, recipe=recipe)
     inputs, labels = still.train.tensors
     with torch.no_grad():
-        student = copy.deepcopy(trained.model).train()
+        student = training_mode(copy.deepcopy(trained.model), batch_statistics=batch_statistics)
         reference, ours = (network[:2](inputs) for network in (teacher, student))
         goal, logits = (network(inputs).double() for network in (teacher, student))
     fidelity = sum(float((f - q).square().sum() / f.square().sum()) / 2 for f, q in ((reference, ours), (goal, logits)))
@@ -173,6 +181,13 @@ def test_the_loss_is_what_the_recipe_says(task: Task) -> None:
     surprise = -sum(math.log(float(row[label])) for row, label in zip(q, labels, strict=True)) / len(inputs)
     expected = 0.5 * fidelity + 0.7 * divergence + 0.3 * surprise
     assert trained.curve[0][1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_batch_norms_keep_the_statistics_of_the_float_network_unless_asked(task: Task) -> None:
+    teacher, ours = dict(task.model.named_buffers()), dict(run(task).model.named_buffers())
+    assert all(torch.equal(value, ours[name]) for name, value in teacher.items())
+    followed = dict(run(task, replace(FAST, batch_statistics=True)).model.named_buffers())
+    assert not torch.equal(followed["1.running_mean"], teacher["1.running_mean"])
 
 
 def test_a_network_of_half_precision_is_trained(task: Task) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ravn.batches import network_inputs, shuffled, size
 from ravn.codecs import Codec
@@ -43,6 +44,8 @@ class Recipe:
             on a scale, such as tokens, never are.
         refit_every: steps between two fits of steps, centroids and code lengths to the weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
+        batch_statistics: batch norms normalise by the statistics of every batch and are re-estimated afterwards, as in
+            the training of float networks; otherwise they keep the statistics of the float network, as the file does.
     """
 
     epochs: int = 5
@@ -58,6 +61,7 @@ class Recipe:
     mixing: float = 0.5
     refit_every: int = 50
     mixed_precision: bool = True
+    batch_statistics: bool = False
 
     def rate(self, share: float) -> float:
         """Learning rate after a share of all steps, relative to the peak."""
@@ -154,7 +158,7 @@ def _epoch(
     """One pass over the training images; returns the mean loss."""
     epoch, steps = place
     loss_of = _Loss(task, model, recipe)
-    model.train()
+    training_mode(model, batch_statistics=recipe.batch_statistics)
     total, step = 0.0, -1
     batches = shuffled(task.train, recipe.batch_size, generator)
     for step, (stored, labels) in enumerate(progress(batches, f"epoch {epoch + 1}/{recipe.epochs}", steps)):
@@ -205,7 +209,7 @@ class _Loss:
 
     def __call__(self, stored: Tensor, labels: Tensor, generator: Generator) -> Tensor:
         recipe, inputs = self._recipe, network_inputs(stored, self._transform, self._device)
-        if recipe.mixing and not recipe.labels and inputs.is_floating_point():
+        if recipe.mixing and not recipe.labels:
             inputs = mixed(inputs, recipe.mixing, generator)
         if self._points is None:
             names = [n for n, p in self._teacher.named_parameters() if p.dim() >= 2]
@@ -231,6 +235,15 @@ def channels_last(model: nn.Module) -> nn.Module:
     return model
 
 
+def training_mode(model: nn.Module, *, batch_statistics: bool) -> nn.Module:
+    """Set a network to train, in place; its batch norms only where they shall follow the batches."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.train(batch_statistics)
+    return model
+
+
 def mixed(inputs: Tensor, share: float, generator: Generator) -> Tensor:
     """Blend a share of the inputs with others of the batch (mixup, arXiv 1710.09412).
 
@@ -238,13 +251,15 @@ def mixed(inputs: Tensor, share: float, generator: Generator) -> Tensor:
     (arXiv 2106.05237).
 
     Args:
-        inputs: network inputs, shape (batch, ...).
+        inputs: network inputs, shape (batch, ...); such as are not numbers on a scale stay as they are.
         share: of the inputs that are blended, in 0..1.
         generator: source of the draws.
 
     Returns:
         Inputs of the same shape; each has at least half of its own.
     """
+    if not inputs.is_floating_point():
+        return inputs
     weight, chance = torch.rand((2, len(inputs), *[1] * (inputs.dim() - 1)), generator=generator)
     weight = torch.where(chance < share, torch.maximum(weight, 1 - weight), 1.0).to(inputs)
     other = torch.randperm(len(inputs), generator=generator).to(inputs.device)
