@@ -32,6 +32,7 @@ class Recipe:
         epochs: passes over the training images.
         batch_size: images of a step.
         learning_rate: peak rate of AdamW (arXiv 1711.05101), at one bit per weight.
+        other_rate: learning rate of what is not a code - norms, biases - relative to that of the weights.
         decay_per_bit: factor of the learning rate for each bit per weight above one: steps are halved, and so are the
             moves that training should make.
         weight_decay: of the latent weights.
@@ -50,7 +51,8 @@ class Recipe:
 
     epochs: int = 5
     batch_size: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
+    other_rate: float = 4.0
     decay_per_bit: float = 0.5
     weight_decay: float = 0.0
     final_rate: float = 0.0
@@ -58,7 +60,7 @@ class Recipe:
     fidelity: float = 0.0
     distillation: float = 1.0
     labels: float = 0.0
-    mixing: float = 0.5
+    mixing: float = 0.75
     refit_every: int = 50
     mixed_precision: bool = True
     batch_statistics: bool = False
@@ -124,7 +126,7 @@ def train(
     peak = recipe.learning_rate * recipe.decay_per_bit ** (bits - 1)
     groups = [
         {"params": quantized.parameters(), "weight_decay": recipe.weight_decay, "peak": peak},
-        {"params": others, "weight_decay": 0.0, "peak": peak},
+        {"params": others, "weight_decay": 0.0, "peak": peak * recipe.other_rate},
     ]
     optimizer = torch.optim.AdamW(groups, lr=peak)
     curve: list[tuple[float, float, float]] = []
