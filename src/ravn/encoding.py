@@ -28,15 +28,6 @@ def is_spectral(codec: Codec) -> bool:
     return isinstance(codec, SteppedCodec) and codec.spectral
 
 
-def trained_price(codecs: Iterable[Codec]) -> float:
-    """Price of a bit in squared level spacings for weights that are trained under these codecs.
-
-    Steps alone hold the rate of trained weights: a price on bits makes training end far worse at the same bytes
-    (docs/experiments.md). Codecs without a step have nothing but the price.
-    """
-    return 0.0 if all(isinstance(codec, SteppedCodec) for codec in codecs) else RATE_PRICE
-
-
 def spacing(weight: Tensor, grid: Grid) -> float:
     """Mean distance between the neighbouring levels of a weight, over all weights; the step of an equal-step grid."""
     if grid.levels.shape[1] < 2:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from ravn.batches import calibration_inputs, drawn, in_order, network_inputs, size
 from ravn.batchnorm import reestimated
 from ravn.codecs import Codec, Encoded
-from ravn.encoding import encode_network, encode_within, trained_price
+from ravn.encoding import encode_network, encode_within
 from ravn.layers import set_weights, weight_layers
 from ravn.progress import Progress
 from ravn.scoring import Judge
@@ -115,11 +115,11 @@ def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: S
     """
     latent = copy.deepcopy(trained.model)
     set_weights(latent, trained.latents.items())
-    layers, price = weight_layers(latent), trained_price(trained.codecs.values())
+    layers = weight_layers(latent)
 
     def encode(used: Mapping[str, Codec], rate_price: float) -> dict[str, Encoded]:
         """Encode all layers."""
-        return encode_network(latent, used, [], rate_price=rate_price if price else 0.0)
+        return encode_network(latent, used, [], rate_price=rate_price)
 
     capacity = limit_bytes - floor_of(task, latent, layers, limit_bytes).overhead_bytes
     while True:

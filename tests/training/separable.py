@@ -6,8 +6,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils.data import TensorDataset
 
-from ravn.codecs import Codec, Encoded, EntropyCodec
-from ravn.encoding import encode_network, trained_price
+from ravn.codecs import Codec, EntropyCodec
+from ravn.encoding import encode_network
 from ravn.layers import weight_layers
 from ravn.task import Task
 from ravn.training.float_training import train_float
@@ -56,9 +56,5 @@ def coarse_codecs(model: nn.Module, factor: float = 2.0) -> dict[str, Codec]:
     return {name: EntropyCodec(factor * float(model.get_parameter(name).detach().std())) for name in names}
 
 
-def encoded_as_trained(model: nn.Module, codecs: dict[str, Codec]) -> dict[str, Encoded]:
-    return encode_network(model, codecs, [], rate_price=trained_price(codecs.values()))
-
-
 def payload_bytes(model: nn.Module, codecs: dict[str, Codec]) -> int:
-    return sum(encoded.size_bytes for encoded in encoded_as_trained(model, codecs).values())
+    return sum(encoded.size_bytes for encoded in encode_network(model, codecs, []).values())

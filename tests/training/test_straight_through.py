@@ -6,12 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from separable import coarse_codecs, encoded_as_trained, payload_bytes, small_network
+from separable import coarse_codecs, payload_bytes, small_network
 from torch import Tensor, nn
 
 from ravn.codecs import ClusterCodec, CodebookCodec, Codec, EntropyCodec, UniformCodec, decoded
 from ravn.codecs.base import as_matrix
 from ravn.codecs.spectrum import synthesis
+from ravn.encoding import encode_network
 from ravn.layers import set_weights
 from ravn.training.straight_through import StraightThrough
 
@@ -46,7 +47,7 @@ def test_after_a_refit_the_network_holds_what_a_file_would_hold(codec: Codec) ->
     quantized.refit()
     moved(quantized, 0.05)
     quantized.refit()
-    encoded = encoded_as_trained(latent_network(network, quantized), quantized.codecs)
+    encoded = encode_network(latent_network(network, quantized), quantized.codecs, [])
     assert all(torch.equal(network.get_parameter(name), decoded(encoded[name])) for name in NAMES)
     assert quantized.size_bytes() == sum(len(e.payload) for e in encoded.values())
 

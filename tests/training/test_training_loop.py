@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from separable import coarse_codecs, encoded_as_trained, noisy_patterns, payload_bytes
+from separable import coarse_codecs, noisy_patterns, payload_bytes
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -85,7 +85,7 @@ def test_the_trained_network_is_what_its_latent_weights_encode_to(task: Task, ki
     trained = train(task, crushed(task.model, codecs), codecs, capacity, recipe=replace(FAST, epochs=1))
     latent = copy.deepcopy(trained.model)
     set_weights(latent, trained.latents.items())
-    for name, encoded in encoded_as_trained(latent, trained.codecs).items():
+    for name, encoded in encode_network(latent, trained.codecs, []).items():
         assert torch.equal(decoded(encoded), trained.model.get_parameter(name))
 
 

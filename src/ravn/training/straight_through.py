@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ravn.codecs import Codec, Grid, SteppedCodec
 from ravn.codecs.base import as_matrix
-from ravn.encoding import coarser, encode_layer, next_coarseness, priced_rounding, spacing, trained_price
+from ravn.encoding import RATE_PRICE, coarser, encode_layer, next_coarseness, priced_rounding, spacing
 
 MAX_MOVE = 0.1
 """Largest change of log2 of the steps in one fit: weights that still sit on a grid have no smooth rate."""
@@ -22,8 +22,8 @@ class StraightThrough:
 
     The network always holds quantized weights. A gradient with respect to a quantized weight is
     given to the latent weight as it is (straight-through estimator, arXiv 1308.3432), the
-    optimiser moves the latent weight, and `refresh` rounds it anew as `encode_layer` does, at
-    `trained_price`. Latents are what the codec quantizes: coefficients where it quantizes spectra,
+    optimiser moves the latent weight, and `refresh` rounds it anew by distortion + price * bits, as
+    `encode_layer` does. Latents are what the codec quantizes: coefficients where it quantizes spectra,
     so that the moves of an optimiser that knows each latent's gradient are in units of its steps.
     `refit` lets centroids and code lengths follow the weights and re-solves the common factor of
     all steps so that the entropy stays at the budget.
@@ -48,7 +48,6 @@ class StraightThrough:
         self._weights = {name: model.get_parameter(name).requires_grad_() for name in codecs}
         self._capacity_bytes = capacity_bytes
         self._grids: dict[str, Grid] = {}
-        self._rate_price = trained_price(codecs.values())
         self._prices: dict[str, float] = {}
 
     def take_gradients(self) -> None:
@@ -80,7 +79,7 @@ class StraightThrough:
         for name, codec in self.codecs.items():
             latent = self.latents[name].detach()
             matrix, grid = as_matrix(latent), codec.shaped_grid(latent)
-            self._grids[name], self._prices[name] = grid, self._rate_price * spacing(matrix, grid) ** 2
+            self._grids[name], self._prices[name] = grid, RATE_PRICE * spacing(matrix, grid) ** 2
         self.refresh()
 
     @torch.no_grad()
@@ -92,8 +91,7 @@ class StraightThrough:
         """Exact payload bytes of the latent weights if all steps were multiplied by 2^coarseness."""
         used = {name: coarser(codec, coarseness) for name, codec in self.codecs.items()}
         weights = self.weights()
-        price = self._rate_price
-        return sum(encode_layer(weights[n], codec, None, rate_price=price).size_bytes for n, codec in used.items())
+        return sum(encode_layer(weights[name], codec, None).size_bytes for name, codec in used.items())
 
     def _solve_rate(self) -> float:
         """Coarseness at which the codes fill the capacity most nearly; 0 where no layer has a step."""
