@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ravn.fidelity import DISTANCES, feature_points, features, fidelity_loss, l2, performance_gap, ravn_loss
+from ravn.distances import DISTANCES, cka, l2, ssim
+from ravn.fidelity import feature_points, features, fidelity_loss, performance_gap, ravn_loss
 
 seeds = st.integers(0, 10**6)
 quick = settings(deadline=None, derandomize=True, max_examples=40)
@@ -35,6 +36,31 @@ def test_distances_vanish_for_equal_features_alone(name: str) -> None:
     assert float(DISTANCES[name](reference, reference)) == pytest.approx(0, abs=1e-12)
     assert float(DISTANCES[name](reference, other)) > 0.1
     assert math.isfinite(float(DISTANCES[name](torch.zeros(4, 3), other)))
+
+
+@given(seeds, st.floats(1e-3, 1e3))
+@quick
+def test_alignment_is_blind_to_rotation_and_scale_and_an_explicit_quotient(seed: int, scale: float) -> None:
+    reference, other = random(seed, 6, 2, 2), random(seed + 1, 6, 5)
+    turned = torch.linalg.qr(random(seed + 2, 5, 5)).Q
+    assert float(cka(reference, scale * (other @ turned) + 3)) == pytest.approx(float(cka(reference, other)))
+    x, y = (f.flatten(1) - f.flatten(1).mean(0) for f in (reference, other))
+    expected = (y.mT @ x).square().sum() / ((x.mT @ x).norm() * (y.mT @ y).norm())
+    assert float(cka(reference, other)) == pytest.approx(1 - float(expected))
+
+
+@given(seeds)
+@quick
+def test_structural_similarity_of_each_map_is_that_of_its_moments(seed: int) -> None:
+    reference, other = random(seed, 2, 3, 4, 4), random(seed + 1, 2, 3, 4, 4)
+    reach = float(reference.max() - reference.min())
+    c1, c2 = (0.01 * reach) ** 2, (0.03 * reach) ** 2
+    found = []
+    for x, y in zip(reference.reshape(6, 16), other.reshape(6, 16), strict=True):
+        covariance = torch.cov(torch.stack((x, y)), correction=0)
+        luminance = (2 * x.mean() * y.mean() + c1) / (x.mean() ** 2 + y.mean() ** 2 + c1)
+        found.append(luminance * (2 * covariance[0, 1] + c2) / (covariance.trace() + c2))
+    assert float(ssim(reference, other)) == pytest.approx(1 - float(torch.stack(found).mean()))
 
 
 def test_fidelity_is_the_mean_over_layers_however_loud_they_are() -> None:

@@ -8,27 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ravn.distances import Distance, l2
 from ravn.layers import owner
-
-Distance = Callable[[Tensor, Tensor], Tensor]
-
-
-def l2(reference: Tensor, other: Tensor) -> Tensor:
-    """`||F - F_q||^2 / ||F||^2`: normalised, or the loudest layer would drown the others."""
-    return (reference - other).square().sum() / reference.square().sum().clamp_min(1e-12)
-
-
-def l1(reference: Tensor, other: Tensor) -> Tensor:
-    """`||F - F_q||_1 / ||F||_1`."""
-    return (reference - other).abs().sum() / reference.abs().sum().clamp_min(1e-12)
-
-
-def cosine(reference: Tensor, other: Tensor) -> Tensor:
-    """One minus the mean cosine similarity of the images' features."""
-    return 1 - functional.cosine_similarity(reference.flatten(1), other.flatten(1), dim=1).mean()
-
-
-DISTANCES: dict[str, Distance] = {"l2": l2, "l1": l1, "cosine": cosine}
 
 
 def fidelity_loss(reference: Mapping[str, Tensor], other: Mapping[str, Tensor], distance: Distance = l2) -> Tensor:
