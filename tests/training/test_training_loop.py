@@ -14,14 +14,17 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from ravn.codecs import ClusterCodec, Codec, decoded
+from ravn.distances import DISTANCES
 from ravn.encoding import encode_network
-from ravn.errors import RavnError
+from ravn.errors import InputError, RavnError
 from ravn.fidelity import performance_gap
 from ravn.layers import set_weights
 from ravn.metrics import top1_accuracy
 from ravn.task import Task
-from ravn.training import Recipe, Trained, train
-from ravn.training.loop import mixed, training_mode
+from ravn.training import Recipe, Trained, mixed, train
+from ravn.training.loop import check_gradients, training_mode
+from ravn.training.objective import Objective
+from ravn.training.straight_through import StraightThrough
 
 FAST = Recipe(epochs=3, batch_size=32, learning_rate=3e-3, refit_every=5)
 CLUSTERS = ClusterCodec((0, 1, 0))
@@ -213,8 +216,60 @@ def test_a_loss_that_is_not_finite_says_where(task: Task) -> None:
         return batch * (math.nan if len(calls) == 12 else 1.0)
 
     # An epoch takes eight batches, and validation one: the twelfth is the third of the second epoch.
-    with pytest.raises(RavnError, match=r"loss became nan in epoch 2, step 3; give a learning rate below 0\.003"):
+    with pytest.raises(RavnError, match=r"loss became nan \(.* layer '0'\) in epoch 2, step 3; give a learning rate"):
         run(replace(task, transform=poisoned))
+
+
+def test_a_gradient_that_is_not_finite_names_its_layer(task: Task) -> None:
+    start = copy.deepcopy(task.model)
+    start[6].weight.register_hook(lambda gradient: gradient * math.inf)
+    objective = Objective(task, start, FAST)
+    quantized = StraightThrough(start, coarse_codecs(start), 10**4, dict(start.named_parameters()))
+    inputs, labels = task.train.tensors
+    quantized.refit()
+    objective.backward(inputs[:32], labels[:32], torch.Generator().manual_seed(0))
+    quantized.take_gradients()
+    with pytest.raises(RavnError, match=r"gradient of '6.weight' became infinite or NaN in epoch 1, step 5"):
+        check_gradients(quantized, (0, 4), FAST)
+
+
+@given(st.integers(1, 40))
+@settings(deadline=None, derandomize=True, max_examples=10)
+def test_parts_of_a_batch_add_up_to_its_gradient(task: Task, parts: int) -> None:
+    inputs, labels = (tensor[:37] for tensor in task.train.tensors)
+    found = []
+    for accumulate in (1, parts):
+        model = copy.deepcopy(task.model).requires_grad_()
+        with torch.no_grad():
+            model[6].weight.mul_(0.5)
+        recipe = replace(FAST, accumulate=accumulate, mixed_precision=False, labels=0.3)
+        loss = Objective(task, model, recipe).backward(inputs, labels, torch.Generator().manual_seed(0))
+        found.append((loss, [p.grad for p in model.parameters()]))
+    (loss, whole), (other, summed) = found
+    assert other == pytest.approx(loss, rel=1e-5)
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in zip(whole, summed, strict=True))
+
+
+def test_lambda_rises_while_the_gap_is_too_large_and_never_falls_below_zero(task: Task) -> None:
+    inputs, labels = task.train.tensors
+    recipe = replace(FAST, fidelity=1.0, dual_rate=0.5, mixing=0.0, mixed_precision=False)
+    crushing = crushed(task.model, coarse_codecs(task.model))
+    gaps = float(performance_gap(*(network.eval()(inputs) for network in (task.model, crushing))).detach())
+    for tolerance, expected in ((0.0, 1 + 0.5 * gaps), (1e3, 0.0)):
+        objective = Objective(task, crushing, replace(recipe, tolerance=tolerance))
+        objective.backward(inputs, labels, torch.Generator().manual_seed(0))
+        assert objective.trade_off == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_unknown_distance_is_named(task: Task) -> None:
+    with pytest.raises(InputError, match="no distance 'l7'; there are l2, l1, cosine, ssim, cka"):
+        run(task, replace(FAST, distance="l7"))
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_every_distance_can_be_trained_for(task: Task, distance: str) -> None:
+    recipe = replace(FAST, epochs=1, fidelity=1.0, distance=distance, dual_rate=0.1, tolerance=0.01)
+    assert math.isfinite(run(task, recipe).curve[0][1])
 
 
 @pytest.mark.parametrize("rate", [1e16, 1e30])

@@ -25,6 +25,7 @@ def save_checkpoint(
     quantized: StraightThrough,
     optimizer: torch.optim.Optimizer,
     curve: Curve,
+    trade_off: float,
     run: Mapping[str, Any],
 ) -> None:
     """Write everything that going on after an epoch needs; an interrupted write leaves the former file.
@@ -35,6 +36,7 @@ def save_checkpoint(
         quantized: its latent weights and codecs.
         optimizer: what moves them.
         curve: one entry per finished epoch.
+        trade_off: lambda (Eq. 7).
         run: JSON-able description of the run that may go on from the file.
     """
     codecs = {name: codec.config() for name, codec in quantized.codecs.items()}
@@ -42,7 +44,7 @@ def save_checkpoint(
         "model": model.state_dict(),
         "latents": {name: latent.detach() for name, latent in quantized.latents.items()},
         "optimizer": optimizer.state_dict(),
-        "notes": json.dumps({"codecs": codecs, "curve": curve, "run": run}),
+        "notes": json.dumps({"codecs": codecs, "curve": curve, "trade_off": trade_off, "run": run}),
     }
     stream = io.BytesIO()
     torch.save(state, stream)
@@ -60,11 +62,11 @@ def load_checkpoint(
     quantized: StraightThrough,
     optimizer: torch.optim.Optimizer,
     run: Mapping[str, Any],
-) -> Curve:
+) -> tuple[Curve, float]:
     """Restore what `save_checkpoint` wrote, in place.
 
     Returns:
-        The curve so far; its length is the number of finished epochs.
+        The curve so far, whose length is the number of finished epochs, and lambda (Eq. 7).
 
     Raises:
         InputError: the file is not a checkpoint of this run.
@@ -81,6 +83,6 @@ def load_checkpoint(
                 latent.copy_(state["latents"][name])
         optimizer.load_state_dict(state["optimizer"])
         quantized.fit_levels({name: codec_from_config(config) for name, config in notes["codecs"].items()})
-        return [(epoch, loss, accuracy) for epoch, loss, accuracy in notes["curve"]]
+        return [(epoch, loss, accuracy) for epoch, loss, accuracy in notes["curve"]], float(notes["trade_off"])
     except _BROKEN as error:
         raise InputError(f"{path} is not a checkpoint of this run; delete it to train from the start") from error

@@ -1,0 +1,136 @@
+"""What training minimises: L_RAVN (Eq. 7) of a batch, with the float network as the reference."""
+
+import copy
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from ravn.batches import network_inputs
+from ravn.distances import DISTANCES
+from ravn.errors import InputError
+from ravn.fidelity import feature_points, features, fidelity_loss, observed, performance_gap, ravn_loss
+from ravn.task import Task
+from ravn.training.recipe import Recipe
+
+
+class Objective:
+    """L_RAVN (Eq. 7) of a network's batches.
+
+    Args:
+        task: its model is the float network.
+        model: the network that is trained.
+        recipe: weights of the loss's parts.
+
+    Attributes:
+        trade_off: lambda (Eq. 7).
+        broken: name of the first layer whose output was not finite when the loss was not.
+
+    Raises:
+        InputError: no distance has the recipe's name.
+    """
+
+    def __init__(self, task: Task, model: nn.Module, recipe: Recipe) -> None:
+        if recipe.distance not in DISTANCES:
+            raise InputError(f"there is no distance {recipe.distance!r}; there are {', '.join(DISTANCES)}")
+        self.trade_off = 1.0
+        self.broken: str | None = None
+        self._teacher = channels_last(copy.deepcopy(task.model)).eval()
+        self._model, self._recipe = model, recipe
+        self._transform, self._device = task.transform, next(model.parameters()).device
+        self._half = recipe.mixed_precision and computes_bfloat16(self._device)
+        self._points: tuple[str, ...] | None = None if recipe.fidelity else ()
+
+    def backward(self, stored: Tensor, labels: Tensor, generator: Generator) -> float:
+        """Add the gradients of a batch to the parameters, in as many parts as the recipe says; then move lambda.
+
+        Gradients of the parts add up to those of the batch, but for L_fidelity, which is that of each part.
+
+        Args:
+            stored: images as they are stored, shape (batch, ...).
+            labels: shape (batch,); looked at only where the recipe gives them weight.
+            generator: source of blends.
+
+        Returns:
+            The loss. Where it is not finite, no gradient was added.
+        """
+        recipe, inputs = self._recipe, network_inputs(stored, self._transform, self._device)
+        if recipe.mixing and not recipe.labels:
+            inputs = mixed(inputs, recipe.mixing, generator)
+        total, gaps = 0.0, 0.0
+        for part, marks in zip(inputs.chunk(recipe.accumulate), labels.chunk(recipe.accumulate), strict=True):
+            share = len(part) / len(inputs)
+            fidelity, gap = self._parts(part, marks)
+            loss = ravn_loss(recipe.fidelity * fidelity, gap, self.trade_off)
+            if not torch.isfinite(loss):
+                self.broken = self._first_broken(part)
+                return float(loss.detach())
+            (share * loss).backward()
+            total += share * float(loss.detach())
+            gaps += share * float(gap.detach())
+        self.trade_off = max(self.trade_off + recipe.dual_rate * (gaps - recipe.tolerance), 0.0)
+        return total
+
+    def _parts(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """L_fidelity, and m(g, g_f)."""
+        recipe = self._recipe
+        if self._points is None:
+            names = [n for n, p in self._teacher.named_parameters() if p.dim() >= 2]
+            self._points = feature_points(self._teacher, names, inputs[:2])
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            with torch.no_grad(), features(self._teacher, self._points) as reference:
+                target = self._teacher(inputs).float()
+            with features(self._model, self._points) as ours:
+                logits = self._model(inputs).float()
+        gap = recipe.distillation * performance_gap(target, logits)
+        if recipe.labels:
+            gap = gap + recipe.labels * functional.cross_entropy(logits, labels.to(self._device))
+        return fidelity_loss(reference, ours, DISTANCES[recipe.distance]).to(gap), gap
+
+    def _first_broken(self, inputs: Tensor) -> str | None:
+        leaves = [name for name, module in self._model.named_modules() if name and not any(module.children())]
+        with torch.no_grad(), observed(self._model, leaves, _is_broken) as broken:
+            self._model(inputs)
+        return next((name for name, found in broken.items() if found), None)
+
+
+def _is_broken(_: str, output: object) -> Tensor:
+    return torch.tensor(isinstance(output, Tensor) and not bool(torch.isfinite(output).all()))
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """Lay out the kernels of 2-d convolutions channels last, in place; other weights have no such layout."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
+def mixed(inputs: Tensor, share: float, generator: Generator) -> Tensor:
+    """Blend a share of the inputs with others of the batch (mixup, arXiv 1710.09412).
+
+    The float network has fitted its training images and is sure of them; between them it has more to teach
+    (arXiv 2106.05237).
+
+    Args:
+        inputs: network inputs, shape (batch, ...); such as are not numbers on a scale stay as they are.
+        share: of the inputs that are blended, in 0..1.
+        generator: source of the draws.
+
+    Returns:
+        Inputs of the same shape; each has at least half of its own.
+    """
+    if not inputs.is_floating_point():
+        return inputs
+    weight, chance = torch.rand((2, len(inputs), *[1] * (inputs.dim() - 1)), generator=generator)
+    weight = torch.where(chance < share, torch.maximum(weight, 1 - weight), 1.0).to(inputs)
+    other = torch.randperm(len(inputs), generator=generator).to(inputs.device)
+    return torch.lerp(inputs[other], inputs, weight)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 in hardware; elsewhere it would be slower than float32."""
+    if device.type != "cpu":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

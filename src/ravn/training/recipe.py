@@ -1,0 +1,61 @@
+"""How weights are trained."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How weights are trained.
+
+    Args:
+        epochs: passes over the training images.
+        batch_size: images of a step.
+        accumulate: parts that a batch is computed in, one after the other, where memory is short.
+        learning_rate: peak rate of AdamW (arXiv 1711.05101), at one bit per weight.
+        other_rate: learning rate of what is not a code - norms, biases - relative to that of the weights.
+        decay_per_bit: factor of the learning rate for each bit per weight above one: steps are halved, and so are the
+            moves that training should make.
+        weight_decay: of the latent weights.
+        final_rate: share of the peak rate at the end of the cosine (arXiv 1608.03983).
+        warmup: share of all steps in which the rate rises from zero.
+        fidelity: weight of L_fidelity (Eq. 6); 1 in the paper.
+        distance: what L_fidelity sums up over layers, by its name in `ravn.distances.DISTANCES`.
+        tolerance: performance gap that lambda (Eq. 7) may leave, in nats; 0 and `dual_rate` 0 keep lambda at 1.
+        dual_rate: step of lambda's dual ascent per batch.
+        distillation: weight of the KL divergence from the float network's outputs.
+        labels: weight of the cross-entropy with the labels; 0 never looks at them.
+        mixing: share of the inputs that are blended with others; with labels none is, and inputs that are not numbers
+            on a scale, such as tokens, never are.
+        refit_every: steps between two fits of steps, centroids and code lengths to the weights.
+        mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
+        batch_statistics: batch norms normalise by the statistics of every batch and are re-estimated afterwards, as in
+            the training of float networks; otherwise they keep the statistics of the float network, as the file does.
+    """
+
+    epochs: int = 5
+    batch_size: int = 128
+    accumulate: int = 1
+    learning_rate: float = 1e-3
+    other_rate: float = 4.0
+    decay_per_bit: float = 0.5
+    weight_decay: float = 0.0
+    final_rate: float = 0.0
+    warmup: float = 0.05
+    fidelity: float = 0.0
+    distance: str = "l2"
+    tolerance: float = 0.0
+    dual_rate: float = 0.0
+    distillation: float = 1.0
+    labels: float = 0.0
+    mixing: float = 0.75
+    refit_every: int = 50
+    mixed_precision: bool = True
+    batch_statistics: bool = False
+
+    def rate(self, share: float) -> float:
+        """Learning rate after a share of all steps, relative to the peak."""
+        if self.warmup and share <= self.warmup:
+            return share / self.warmup
+        cosine = (1 + math.cos(math.pi * (share - self.warmup) / (1 - self.warmup))) / 2
+        return self.final_rate + (1 - self.final_rate) * cosine
