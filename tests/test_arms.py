@@ -17,7 +17,7 @@ from ravn.layers import weight_layers
 from ravn.settings import preset
 from ravn.training import Recipe
 
-SMALL = Settings(calibration_images=64, search_images=64, holdout_images=64, evaluations=24)
+SMALL = Settings(calibration_images=64, search_images=64, holdout_images=64, evaluations=12)
 MARGIN = 48
 """Bytes that a file keeps for its header, and what rounding leaves."""
 

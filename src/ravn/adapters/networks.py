@@ -4,11 +4,15 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from ravn.adapters.cifar_bottleneck import DEPTHS, CifarBottleneckNet
+from ravn.adapters.cifar_efficientnet import CifarEfficientNetB0
+from ravn.adapters.cifar_mobilenet import CifarMobileNetV2
 from ravn.adapters.cifar_resnet import CifarResNet
 from ravn.adapters.hf_networks import build_hf, hf_preprocessing
 from ravn.adapters.timm_networks import build_timm, timm_preprocessing
@@ -16,7 +20,16 @@ from ravn.errors import InputError
 
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)
 MAX_CLASSES = 1 << 17
-_FORMS = "cifar:resnet20|32|44|56|110, timm:NAME, hf:NAME or python:package.module:factory"
+CIFAR_OTHERS: dict[str, Callable[[int], nn.Module]] = {
+    **{f"resnet{depth}": partial(CifarBottleneckNet, depth) for depth in DEPTHS},
+    "mobilenetv2": CifarMobileNetV2,
+    "efficientnet_b0": CifarEfficientNetB0,
+}
+"""Networks of large images with a stem for small ones, by name, from the number of classes."""
+_FORMS = (
+    "cifar:resnet20|32|44|56|110|50|101|152|200|mobilenetv2|efficientnet_b0, timm:NAME, hf:NAME"
+    " or python:package.module:factory"
+)
 _REBUILDABLE = re.compile(r"(cifar|digits|timm):[\w.-]+")
 
 
@@ -35,7 +48,7 @@ def build_model(name: str, classes: int | None = None, *, pretrained: bool = Fal
     """
     family, _, rest = name.partition(":")
     builders: dict[str, Callable[[], nn.Module]] = {
-        "cifar": lambda: CifarResNet(_depth(name, rest, CIFAR_DEPTHS), classes or 10),
+        "cifar": lambda: _cifar(name, rest, classes or 10),
         "digits": lambda: CifarResNet(_depth(name, rest, (8,)), classes or 10, channels=1),
         "timm": lambda: build_timm(rest, None if pretrained else classes, pretrained=pretrained),
         "hf": lambda: build_hf(rest),
@@ -73,11 +86,18 @@ def own_preprocessing(name: str, model: nn.Module) -> dict[str, Any]:
     return hf_preprocessing(rest) if family == "hf" else {}
 
 
+def _cifar(name: str, rest: str, classes: int) -> nn.Module:
+    if rest in CIFAR_OTHERS:
+        return CIFAR_OTHERS[rest](classes)
+    return CifarResNet(_depth(name, rest, CIFAR_DEPTHS), classes)
+
+
 def _depth(name: str, rest: str, depths: tuple[int, ...]) -> int:
     found = re.fullmatch(r"resnet(\d{1,3})", rest)
     if not found or int(found[1]) not in depths:
         family = name.partition(":")[0]
         known = ", ".join(f"{family}:resnet{depth}" for depth in depths)
+        known += "".join(f", cifar:{other}" for other in CIFAR_OTHERS) if family == "cifar" else ""
         raise InputError(f"there is no network {name!r}; of this family there are {known}")
     return int(found[1])
 

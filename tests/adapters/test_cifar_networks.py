@@ -1,0 +1,39 @@
+"""Networks of large images in their form for small ones: the published size but for stem and classifier."""
+
+import pytest
+import torch
+
+from ravn.adapters import build_model, rebuild_model
+from ravn.layers import weight_layers
+
+CLASSES = 10
+PUBLISHED = {
+    "resnet50": (25_557_032, 2048, 64 * 3 * (9 - 49)),
+    "resnet101": (44_549_160, 2048, 64 * 3 * (9 - 49)),
+    "resnet152": (60_192_808, 2048, 64 * 3 * (9 - 49)),
+    "resnet200": (64_673_832, 2048, 64 * 3 * (9 - 49)),
+    "mobilenetv2": (3_504_872, 1280, 0),
+    "efficientnet_b0": (5_288_548, 1280, 0),
+}
+"""Parameters with 1,000 classes and 224 x 224 pixels, inputs of the classifier, and what the small stem changes."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_size_is_the_published_one_but_for_stem_and_classifier(name: str) -> None:
+    published, width, stem = PUBLISHED[name]
+    with torch.device("meta"):
+        model = build_model(f"cifar:{name}", CLASSES)
+    expected = published + stem + (width + 1) * (CLASSES - 1000)
+    assert sum(p.numel() for p in model.parameters()) == expected
+
+
+@pytest.mark.parametrize("name", ["resnet50", "mobilenetv2", "efficientnet_b0"])
+def test_small_images_keep_a_map_of_four_by_four_to_the_end(name: str) -> None:
+    model = rebuild_model(f"cifar:{name}", 100).eval()
+    shapes = []
+    last = model.get_submodule("layer4" if "resnet" in name else "features")
+    last.register_forward_hook(lambda _, __, out: shapes.append(out.shape[2:]))
+    with torch.no_grad():
+        assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
+    assert shapes == [(4, 4)]
+    assert len(weight_layers(model)) > 50
