@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from ravn.adapters import build_model, rebuild_model
 from ravn.layers import weight_layers
@@ -37,3 +38,12 @@ def test_small_images_keep_a_map_of_four_by_four_to_the_end(name: str) -> None:
         assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
     assert shapes == [(4, 4)]
     assert len(weight_layers(model)) > 50
+
+
+def test_the_folded_network_has_the_published_size_but_for_its_batch_norms_and_the_background() -> None:
+    with torch.device("meta"):
+        folded, plain = build_model("imagenet:mobilenetv2_folded"), build_model("cifar:mobilenetv2", 1000)
+    norms = sum(p.numel() for m in plain.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters())
+    expected = PUBLISHED["mobilenetv2"][0] - norms // 2 + 1281
+    assert sum(p.numel() for p in folded.parameters()) == expected
+    assert folded(torch.zeros(1, 3, 224, 224, device="meta")).shape == (1, 1000)

@@ -15,6 +15,7 @@ from ravn.adapters.cifar_efficientnet import CifarEfficientNetB0
 from ravn.adapters.cifar_mobilenet import CifarMobileNetV2
 from ravn.adapters.cifar_resnet import CifarResNet
 from ravn.adapters.hf_networks import build_hf, hf_preprocessing
+from ravn.adapters.imagenet_mobilenet import PREPROCESSING, FoldedMobileNetV2
 from ravn.adapters.timm_networks import build_timm, timm_preprocessing
 from ravn.errors import InputError
 
@@ -26,11 +27,12 @@ CIFAR_OTHERS: dict[str, Callable[[int], nn.Module]] = {
     "efficientnet_b0": CifarEfficientNetB0,
 }
 """Networks of large images with a stem for small ones, by name, from the number of classes."""
+FOLDED = "imagenet:mobilenetv2_folded"
 _FORMS = (
-    "cifar:resnet20|32|44|56|110|50|101|152|200|mobilenetv2|efficientnet_b0, timm:NAME, hf:NAME"
-    " or python:package.module:factory"
+    "cifar:resnet20|32|44|56|110|50|101|152|200|mobilenetv2|efficientnet_b0, imagenet:mobilenetv2_folded,"
+    " timm:NAME, hf:NAME or python:package.module:factory"
 )
-_REBUILDABLE = re.compile(r"(cifar|digits|timm):[\w.-]+")
+_REBUILDABLE = re.compile(r"(cifar|digits|imagenet|timm):[\w.-]+")
 
 
 def build_model(name: str, classes: int | None = None, *, pretrained: bool = False) -> nn.Module:
@@ -49,6 +51,7 @@ def build_model(name: str, classes: int | None = None, *, pretrained: bool = Fal
     family, _, rest = name.partition(":")
     builders: dict[str, Callable[[], nn.Module]] = {
         "cifar": lambda: _cifar(name, rest, classes or 10),
+        "imagenet": lambda: _folded(name, classes or 1000),
         "digits": lambda: CifarResNet(_depth(name, rest, (8,)), classes or 10, channels=1),
         "timm": lambda: build_timm(rest, None if pretrained else classes, pretrained=pretrained),
         "hf": lambda: build_hf(rest),
@@ -83,7 +86,15 @@ def own_preprocessing(name: str, model: nn.Module) -> dict[str, Any]:
     family, _, rest = name.partition(":")
     if family == "timm":
         return timm_preprocessing(model)
+    if name == FOLDED:
+        return dict(PREPROCESSING)
     return hf_preprocessing(rest) if family == "hf" else {}
+
+
+def _folded(name: str, classes: int) -> nn.Module:
+    if name != FOLDED:
+        raise InputError(f"there is no network {name!r}; of this family there is {FOLDED}")
+    return FoldedMobileNetV2(classes)
 
 
 def _cifar(name: str, rest: str, classes: int) -> nn.Module:

@@ -18,12 +18,14 @@ class Network:
         small: name of its form for small images.
         large: name of its form for large images; "" where there is none.
         note: what a reader must know of the large form.
+        local: another large form, which is taken where its weights lie among the checkpoints.
     """
 
     title: str
     small: str
     large: str = ""
     note: str = ""
+    local: str = ""
 
 
 NETWORKS: Mapping[str, Network] = {
@@ -36,7 +38,9 @@ NETWORKS: Mapping[str, Network] = {
     "resnet50": Network("ResNet-50", "cifar:resnet50", "timm:resnet50"),
     "resnet152": Network("ResNet-152", "cifar:resnet152", "timm:resnet152"),
     "efficientnet": Network("EfficientNet", "cifar:efficientnet_b0", "timm:efficientnet_b0", "EfficientNet-B0"),
-    "mobilenet": Network("MobileNet", "cifar:mobilenetv2", "timm:mobilenetv2_100", "MobileNetV2"),
+    "mobilenet": Network(
+        "MobileNet", "cifar:mobilenetv2", "timm:mobilenetv2_100", "MobileNetV2", "imagenet:mobilenetv2_folded"
+    ),
     "resnet200": Network("ResNet-200", "cifar:resnet200", "timm:resnet200d", "ResNet-200-D"),
     "squeezenet": Network("SqueezeNet 1.1", "", "python:torchvision.models:squeezenet1_1", "not in the paper"),
     "resnet8": Network("ResNet-8", "digits:resnet8"),
@@ -70,7 +74,10 @@ class Sources:
             raise InputError(f"there is no network {network!r} in the tables; there are {', '.join(NETWORKS)}")
         if dataset not in DATASETS:
             raise InputError(f"there is no data set {dataset!r} in the tables; there are {', '.join(DATASETS)}")
-        found = NETWORKS[network].large if dataset == "imagenet" else NETWORKS[network].small
+        known = NETWORKS[network]
+        found = known.large if dataset == "imagenet" else known.small
+        if dataset == "imagenet" and known.local and self._file(network, dataset).is_file():
+            found = known.local
         if not found or (dataset == "digits") != found.startswith("digits:"):
             raise InputError(f"{network} has no form for {dataset}")
         return found
@@ -98,7 +105,7 @@ class Sources:
         Raises:
             InputError: there is none; the sentence says how it is made.
         """
-        file = self.checkpoints / f"{dataset}_{network}.safetensors"
+        file = self._file(network, dataset)
         if file.is_file():
             return file
         model = self.model(network, dataset)
@@ -108,6 +115,9 @@ class Sources:
             f"--checkpoints has no float weights {file.name}; make them with:"
             f" ravn train --model {model} --data {dataset}:DIR{normalization_words(network, dataset)} --out {file.name}"
         )
+
+    def _file(self, network: str, dataset: str) -> Path:
+        return self.checkpoints / f"{dataset}_{network}.safetensors"
 
 
 def normalization_words(network: str, dataset: str) -> str:
