@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ravn.adapters import build_model, rebuild_model
+from ravn.errors import InputError
 from ravn.layers import weight_layers
 
 CLASSES = 10
@@ -47,3 +48,14 @@ def test_the_folded_network_has_the_published_size_but_for_its_batch_norms_and_t
     expected = PUBLISHED["mobilenetv2"][0] - norms // 2 + 1281
     assert sum(p.numel() for p in folded.parameters()) == expected
     assert folded(torch.zeros(1, 3, 224, 224, device="meta")).shape == (1, 1000)
+
+
+def test_squeezenet_has_the_published_size_and_gives_as_many_classes_as_asked_for() -> None:
+    model = build_model("imagenet:squeezenet1_1", 996).eval()
+    assert sum(p.numel() for p in model.parameters()) == 1_235_496
+    assert {"features.3.squeeze.weight", "features.12.expand3x3.bias", "classifier.1.weight"} <= set(model.state_dict())
+    with torch.no_grad():
+        assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 996)
+    for name, classes in (("vgg", 10), ("squeezenet1_1", 1001)):
+        with pytest.raises(InputError, match=f"there is no network 'imagenet:{name}' of {classes} classes"):
+            build_model(f"imagenet:{name}", classes)

@@ -6,8 +6,8 @@ from torch.nn import functional
 from ravn.adapters.cifar_mobilenet import HEAD, STAGES, STEM
 
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
-BACKGROUND = 1
-"""Outputs before those of the classes."""
+OUTPUTS, BACKGROUND = 1001, 1
+"""All outputs, and those before the classes."""
 PREPROCESSING = {"mean": [0.5] * 3, "std": [0.5] * 3, "size": 224}
 
 
@@ -15,7 +15,7 @@ class FoldedMobileNetV2(nn.Module):
     """MobileNetV2 1.0 (arXiv 1801.04381) without batch norms; layers have the names of the original graph.
 
     Args:
-        classes: outputs.
+        classes: of its 1,000 classes, the first so many are given.
     """
 
     def __init__(self, classes: int) -> None:
@@ -34,7 +34,8 @@ class FoldedMobileNetV2(nn.Module):
                 self._blocks.append((name, stride, stride == 1 and channels == outputs))
                 channels = outputs
         self.Conv_1 = nn.Conv2d(channels, HEAD, 1)
-        self.Logits_Conv2d_1c_1x1 = nn.Conv2d(HEAD, classes + BACKGROUND, 1)
+        self.Logits_Conv2d_1c_1x1 = nn.Conv2d(HEAD, OUTPUTS, 1)
+        self.classes = classes
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of shape (batch, classes)."""
@@ -46,7 +47,7 @@ class FoldedMobileNetV2(nn.Module):
             x = x + inner if keeps_shape else inner
         x = functional.relu6(self.Conv_1(x)).mean((2, 3), keepdim=True)
         logits: Tensor = self.Logits_Conv2d_1c_1x1(x).flatten(1)
-        return logits[:, BACKGROUND:]
+        return logits[:, BACKGROUND : BACKGROUND + self.classes]
 
 
 def _same(x: Tensor, stride: int) -> Tensor:

@@ -16,9 +16,11 @@ from ravn.adapters.cifar_mobilenet import CifarMobileNetV2
 from ravn.adapters.cifar_resnet import CifarResNet
 from ravn.adapters.hf_networks import build_hf, hf_preprocessing
 from ravn.adapters.imagenet_mobilenet import PREPROCESSING, FoldedMobileNetV2
+from ravn.adapters.imagenet_squeezenet import SqueezeNet
 from ravn.adapters.timm_networks import build_timm, timm_preprocessing
 from ravn.errors import InputError
 
+FOLDED = "mobilenetv2_folded"
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)
 MAX_CLASSES = 1 << 17
 CIFAR_OTHERS: dict[str, Callable[[int], nn.Module]] = {
@@ -27,9 +29,11 @@ CIFAR_OTHERS: dict[str, Callable[[int], nn.Module]] = {
     "efficientnet_b0": CifarEfficientNetB0,
 }
 """Networks of large images with a stem for small ones, by name, from the number of classes."""
-FOLDED = "imagenet:mobilenetv2_folded"
+IMAGENET: dict[str, Callable[[int], nn.Module]] = {FOLDED: FoldedMobileNetV2, "squeezenet1_1": SqueezeNet}
+"""Networks of large images for weights of other frameworks."""
+IMAGENET_CLASSES = 1000
 _FORMS = (
-    "cifar:resnet20|32|44|56|110|50|101|152|200|mobilenetv2|efficientnet_b0, imagenet:mobilenetv2_folded,"
+    "cifar:resnet20|32|44|56|110|50|101|152|200|mobilenetv2|efficientnet_b0, imagenet:mobilenetv2_folded|squeezenet1_1,"
     " timm:NAME, hf:NAME or python:package.module:factory"
 )
 _REBUILDABLE = re.compile(r"(cifar|digits|imagenet|timm):[\w.-]+")
@@ -51,7 +55,7 @@ def build_model(name: str, classes: int | None = None, *, pretrained: bool = Fal
     family, _, rest = name.partition(":")
     builders: dict[str, Callable[[], nn.Module]] = {
         "cifar": lambda: _cifar(name, rest, classes or 10),
-        "imagenet": lambda: _folded(name, classes or 1000),
+        "imagenet": lambda: _imagenet(name, rest, classes),
         "digits": lambda: CifarResNet(_depth(name, rest, (8,)), classes or 10, channels=1),
         "timm": lambda: build_timm(rest, None if pretrained else classes, pretrained=pretrained),
         "hf": lambda: build_hf(rest),
@@ -86,15 +90,16 @@ def own_preprocessing(name: str, model: nn.Module) -> dict[str, Any]:
     family, _, rest = name.partition(":")
     if family == "timm":
         return timm_preprocessing(model)
-    if name == FOLDED:
+    if name == f"imagenet:{FOLDED}":
         return dict(PREPROCESSING)
     return hf_preprocessing(rest) if family == "hf" else {}
 
 
-def _folded(name: str, classes: int) -> nn.Module:
-    if name != FOLDED:
-        raise InputError(f"there is no network {name!r}; of this family there is {FOLDED}")
-    return FoldedMobileNetV2(classes)
+def _imagenet(name: str, rest: str, classes: int | None) -> nn.Module:
+    if rest not in IMAGENET or (classes or 0) > IMAGENET_CLASSES:
+        known = " and ".join(f"imagenet:{other}" for other in IMAGENET)
+        raise InputError(f"there is no network {name!r} of {classes} classes; there are {known}, of 1000 at most")
+    return IMAGENET[rest](classes or IMAGENET_CLASSES)
 
 
 def _cifar(name: str, rest: str, classes: int) -> nn.Module:

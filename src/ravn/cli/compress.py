@@ -23,7 +23,7 @@ from ravn.settings import Settings
 from ravn.settings import preset as settings_of
 
 DEFAULT_ALLOCATOR = "ppo"
-UNTRAINED = ("cifar:", "digits:")
+UNTRAINED = ("cifar:", "digits:", "imagenet:")
 """Families of networks that come without weights."""
 
 

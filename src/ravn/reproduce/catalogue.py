@@ -42,7 +42,7 @@ NETWORKS: Mapping[str, Network] = {
         "MobileNet", "cifar:mobilenetv2", "timm:mobilenetv2_100", "MobileNetV2", "imagenet:mobilenetv2_folded"
     ),
     "resnet200": Network("ResNet-200", "cifar:resnet200", "timm:resnet200d", "ResNet-200-D"),
-    "squeezenet": Network("SqueezeNet 1.1", "", "python:torchvision.models:squeezenet1_1", "not in the paper"),
+    "squeezenet": Network("SqueezeNet 1.1", "", "imagenet:squeezenet1_1", "not in the paper"),
     "resnet8": Network("ResNet-8", "digits:resnet8"),
 }
 """In the order of the paper's tables; the last two are not in it."""
