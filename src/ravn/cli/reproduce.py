@@ -19,6 +19,7 @@ from ravn.reproduce.rendering import html, markdown
 from ravn.reproduce.running import Runner, Study
 from ravn.reproduce.schedule import TABLES, NotRun, Options, cells_of, run_all
 from ravn.reproduce.tables import MAKERS, Archive
+from ravn.settings import preset as settings_of
 
 DRAWN = "figures"
 PAGES = "render"
@@ -62,9 +63,11 @@ def reproduce(  # noqa: PLR0913 - one option each
         ablation_bits=ablation_bits,
         seeds=seeds,
         evaluations=evaluations,
+        preset=preset,
     )
+    settings_of(preset)  # an unknown one is told now
     sources, kept = Sources(checkpoints, data_root), Results(results)
-    study = Study(sources, kept, country=country, batch=batch, device=chosen_device(device), preset=preset)
+    study = Study(sources, kept, country=country, batch=batch, device=chosen_device(device))
     if what == DRAWN:
         draw_figures(kept, options, study, into.parent)
         output().print(f"{', '.join(str(into.parent / name) for name in FIGURES)}", soft_wrap=True)

@@ -28,6 +28,7 @@ class Cell:
         epochs: epochs of training.
         seed: seed of everything that is drawn.
         evaluations: plans that the search may score.
+        preset: name of the settings' preset.
     """
 
     dataset: str
@@ -37,14 +38,13 @@ class Cell:
     epochs: int
     seed: int
     evaluations: int
+    preset: str = "default"
 
     @property
     def key(self) -> str:
         """Name of its file."""
-        return (
-            f"{self.dataset}-{self.network}-{self.method}"
-            f"-b{self.bits:g}-e{self.epochs}-n{self.evaluations}-s{self.seed}"
-        )
+        run = f"{self.dataset}-{self.network}-{self.method}-b{self.bits:g}-e{self.epochs}-n{self.evaluations}"
+        return run + ("" if self.preset == "default" else f"-{self.preset}") + f"-s{self.seed}"
 
     @property
     def rival(self) -> str | None:

@@ -34,11 +34,10 @@ def markdown(tables: Sequence[Table], skipped: Sequence[NotRun] = ()) -> str:
     for table in tables:
         parts += [f"## Table {table.number}: {table.title}", _grid(table.columns, _cells(table, bold=True))]
         parts += table.sentences
-        if table.records:
-            parts.append(_grid(PROVENANCE, [provenance_row(record) for record in _distinct(table.records)]))
         if table.not_run:
             parts.append(f"Not run: {', '.join(table.not_run)}.")
     parts += [f"## {SKIPPED}", _bullets(skipped)] if skipped else []
+    parts += [f"## {MADE}", _grid(PROVENANCE, rows)] if (rows := provenance_rows(tables)) else []
     parts += [f"## {CLAIMS}", _grid(CLAIM_COLUMNS, claim_rows())]
     return "\n\n".join(parts) + "\n"
 
@@ -56,10 +55,6 @@ def html(tables: Sequence[Table], skipped: Sequence[NotRun] = (), figures: Seque
         parts.append(f"<section><h2>Table {table.number}: {escape(table.title)}</h2>")
         parts.append(_element(table.columns, [(row.cells, row.ours) for row in table.rows]))
         parts += [f"<p>{escape(sentence)}</p>" for sentence in table.sentences]
-        if table.records:
-            parts.append("<details><summary class=note>How our rows were made</summary>")
-            parts.append(_element(PROVENANCE, [(provenance_row(r), False) for r in _distinct(table.records)]))
-            parts.append("</details>")
         if table.not_run:
             parts.append(f"<p class=note>Not run: {escape(', '.join(table.not_run))}.</p>")
         parts.append("</section>")
@@ -69,6 +64,8 @@ def html(tables: Sequence[Table], skipped: Sequence[NotRun] = (), figures: Seque
         parts.append(f"<section><h2>{SKIPPED}</h2><ul>")
         parts += [f"<li>{escape(_skipped(i))}</li>" for i in skipped]
         parts.append("</ul></section>")
+    parts.append(f"<section><h2>{MADE}</h2>")
+    parts.append(_element(PROVENANCE, [(row, False) for row in provenance_rows(tables)]) + "</section>")
     parts.append(f"<section><h2>{escape(CLAIMS)}</h2>")
     parts.append(_element(CLAIM_COLUMNS, [(row, False) for row in claim_rows()]) + "</section>")
     head = f"<meta charset=utf-8><title>{escape(TITLE)}</title><style>{STYLE}</style>"
@@ -79,7 +76,8 @@ def html(tables: Sequence[Table], skipped: Sequence[NotRun] = (), figures: Seque
 SKIPPED = "Asked for and not run"
 CLAIMS = "What the paper's text says of its own tables"
 CLAIM_COLUMNS = ("section", "of", "text says", "its table says", "agree")
-PROVENANCE = ("network", "data", "method", "command", "seed", "commit", "date", "hardware")
+MADE = "How our rows were made"
+PROVENANCE = ("result", "command", "seed", "commit", "date", "hardware")
 
 
 def claim_rows() -> list[tuple[str, ...]]:
@@ -87,16 +85,16 @@ def claim_rows() -> list[tuple[str, ...]]:
     return [(c.where, c.text, f"{c.said:g}", f"{c.computed:.2f}", "yes" if c.agrees else "no") for c in PAPER.claims]
 
 
-def provenance_row(record: Record) -> tuple[str, ...]:
-    """Where a record comes from."""
+def provenance_rows(tables: Sequence[Table]) -> list[tuple[str, ...]]:
+    """Where every record behind some tables comes from, once each."""
+    records = {record.cell.key: record for table in tables for record in table.records}
+    return [_provenance_row(record) for record in records.values()]
+
+
+def _provenance_row(record: Record) -> tuple[str, ...]:
     cell, known = record.cell, record.provenance
     made = (known.get(name, "") for name in ("commit", "date", "hardware"))
-    place = (NETWORKS[cell.network].title, DATASETS[cell.dataset], cell.method)
-    return (*place, known.get("command", ""), str(cell.seed), *made)
-
-
-def _distinct(records: Sequence[Record]) -> list[Record]:
-    return list({record.cell.key: record for record in records}.values())
+    return (f"{cell.key}.json", known.get("command", ""), str(cell.seed), *made)
 
 
 def _cells(table: Table, *, bold: bool) -> list[tuple[str, ...]]:

@@ -44,7 +44,6 @@ class Study:
         country: ISO code whose grid factor turns energy into CO2; "" measures no energy.
         batch: images of a call whose memory is measured.
         device: where networks run.
-        preset: name of the settings' preset.
     """
 
     sources: Sources
@@ -52,7 +51,6 @@ class Study:
     country: str = "DEU"
     batch: int = 64
     device: str = "cpu"
-    preset: str = "default"
 
     @property
     def measures_energy(self) -> bool:
@@ -194,10 +192,10 @@ def question(cell: Cell, study: Study, limit: int | None) -> tuple[Budget, Alloc
 
     Args:
         cell: what to run.
-        study: preset and device.
+        study: the device.
         limit: bytes of the rival's file, where the cell has one.
     """
-    settings = preset(study.preset, epochs=cell.epochs, seed=cell.seed, device=study.device)
+    settings = preset(cell.preset, epochs=cell.epochs, seed=cell.seed, device=study.device)
     settings = replace(settings, evaluations=cell.evaluations)
     budget = Budget(bits_per_weight=cell.bits) if limit is None else Budget(size_bytes=limit)
     if cell.method == FOUR_BIT:

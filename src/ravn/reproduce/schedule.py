@@ -32,6 +32,7 @@ class Options:
         ablation_bits: bits per weight that the ablation's first arm may take; it decides the bytes of the others.
         seeds: how many seeds the ablation has; the other tables have the first.
         evaluations: plans that a search may score.
+        preset: name of the settings' preset.
     """
 
     networks: tuple[str, ...]
@@ -41,6 +42,7 @@ class Options:
     ablation_bits: float = 2.25
     seeds: int = 3
     evaluations: int = 120
+    preset: str = "default"
 
 
 def cells_of(table: str, options: Options) -> list[Cell]:
@@ -70,9 +72,9 @@ def _cell(pair: tuple[str, str], method: str, options: Options, seed: int) -> Ce
     if method == FLOAT:
         return Cell(dataset, network, method, 32.0, 0, 0, 0)
     if method == FOUR_BIT:
-        return Cell(dataset, network, method, 4.0, options.epochs, seed, 0)
+        return Cell(dataset, network, method, 4.0, options.epochs, seed, 0, options.preset)
     bits = options.ablation_bits if method in ARMS else options.bits
-    return Cell(dataset, network, method, bits, options.epochs, seed, options.evaluations)
+    return Cell(dataset, network, method, bits, options.epochs, seed, options.evaluations, options.preset)
 
 
 @dataclass(frozen=True)

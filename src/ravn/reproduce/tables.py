@@ -88,8 +88,9 @@ class Archive:
 def _beside(cell: Cell, proposed: Cell) -> bool:
     if cell.method == FLOAT:
         return True
-    same = (cell.epochs, cell.seed) == (proposed.epochs, proposed.seed)
-    return same and (cell.method == FOUR_BIT or (cell.bits, cell.evaluations) == (proposed.bits, proposed.evaluations))
+    if cell.method == FOUR_BIT:
+        return (cell.epochs, cell.seed, cell.preset) == (proposed.epochs, proposed.seed, proposed.preset)
+    return cell.seed == proposed.seed and _setting(cell) == _setting(proposed)
 
 
 def accuracy(archive: Archive) -> Table:
@@ -107,11 +108,19 @@ def accuracy(archive: Archive) -> Table:
                 cells = [f"{measure(found[m]):.2f}" if m in found else NONE for m in SIDE_BY_SIDE]
                 rows.append(Row((*name, f"ours, {_settings(proposed)}: {label}", *cells), ours=True))
             sentences.append(_accuracy_sentence(found))
-            sentences += [f"{NETWORKS[network].note}."] if dataset == "imagenet" and NETWORKS[network].note else []
+            sentences += _about_imagenet(network, proposed) if dataset == "imagenet" else []
     columns = ("network", "data", "whose", *BY_METHOD)
     missing = _missing(archive, [(d, n) for n, row in PAPER.tables["1"]["rows"].items() for d in row])
     note = "AP is the macro average precision, which the paper says it calls accuracy; its figures look like top-1."
     return Table(1, "accuracy, %", columns, tuple(rows), (*sentences, note), missing, tuple(used))
+
+
+def _about_imagenet(network: str, record: Record) -> list[str]:
+    title, note = NETWORKS[network].title, NETWORKS[network].note
+    return [
+        *([f"{title}: {note}."] if note else []),
+        f"{title} on ImageNet: {record.test_images:,} test images; the paper's 10,000 of 100 classes would be 5,000.",
+    ]
 
 
 def _accuracy_sentence(found: dict[str, Record]) -> str:
@@ -121,7 +130,8 @@ def _accuracy_sentence(found: dict[str, Record]) -> str:
     error = 100 * math.sqrt(max(proposed.top1 / 100 * (1 - proposed.top1 / 100), 0.0) / proposed.test_images)
     text = (
         f"{NETWORKS[network].title} on {DATASETS[dataset]}: ours moves by {proposed.top1 - proposed.float_top1:+.2f}"
-        f" points from float at {proposed.true_bits:.2f} true bits (standard error {error:.2f})"
+        f" points from float at {proposed.true_bits:.2f} true bits ({proposed.test_images:,} test images,"
+        f" standard error {error:.2f})"
     )
     text += f", the paper's by {paper[2] - paper[0]:+.2f}" if paper else ""
     if SAME_BYTES in found:
@@ -258,7 +268,7 @@ def arms(archive: Archive) -> Table:
     used: list[Record] = []
     for dataset, network in archive.pairs():
         found = {name: archive.of(network, dataset, name) for name in ARMS}
-        settings = {(r.cell.bits, r.cell.epochs, r.cell.evaluations) for records in found.values() for r in records}
+        settings = {_setting(r.cell) for records in found.values() for r in records}
         for setting in sorted(settings, reverse=True):
             chosen = {name: [r for r in found[name] if _setting(r.cell) == setting] for name in ARMS}
             used += [r for records in chosen.values() for r in records]
@@ -281,8 +291,8 @@ def arms(archive: Archive) -> Table:
     return Table(6, "ablation at equal bytes", columns, tuple(rows), tuple(sentences), missing, tuple(used))
 
 
-def _setting(cell: Cell) -> tuple[float, int, int]:
-    return cell.bits, cell.epochs, cell.evaluations
+def _setting(cell: Cell) -> tuple[float, int, int, str]:
+    return cell.bits, cell.epochs, cell.evaluations, cell.preset
 
 
 def _arm_row(network: str, dataset: str, name: str, records: Sequence[Record]) -> Row:
@@ -315,7 +325,7 @@ def _arm_sentence(network: str, dataset: str, chosen: dict[str, list[Record]]) -
     steps = []
     for lower, upper in zip(list(ARMS)[:-1], list(ARMS)[1:], strict=True):
         gain, noise = means[upper] - means[lower], 2 * _noise(chosen[lower], chosen[upper])
-        verdict = "above" if gain > noise else "below" if gain < -noise else "level with, within noise,"
+        verdict = "above" if gain > noise else "below" if gain < -noise else "within noise of"
         steps.append(f"{upper} is {verdict} {lower} ({gain:+.2f}, noise {noise:.2f})")
     return [f"{NETWORKS[network].title} on {DATASETS[dataset]}: {'; '.join(steps)}."]
 
@@ -342,7 +352,8 @@ def _paper_row(
 
 
 def _settings(record: Record) -> str:
-    return f"{record.cell.bits:g} bits, {record.cell.epochs} epochs, seed {record.cell.seed}"
+    preset = "" if record.cell.preset == "default" else f", preset {record.cell.preset}"
+    return f"{record.cell.bits:g} bits, {record.cell.epochs} epochs, seed {record.cell.seed}{preset}"
 
 
 def _size(record: Record | None) -> str:
