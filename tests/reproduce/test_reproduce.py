@@ -90,7 +90,8 @@ def test_every_table_has_the_papers_rows_and_ours(records: list[Record]) -> None
         assert "ResNet-50" in " ".join(table.not_run)
         assert table.records
     skipped = [NotRun(replace(records[0].cell, network="resnet200", dataset="cifar10"), "no time <left>")]
-    page = markdown(tables, skipped)
+    page = markdown(tables, skipped, [("Figure 2", "figure2.svg")])
+    assert "![Figure 2](figure2.svg)" in page
     proposed = next(r for r in records if r.cell.method == PROPOSED)
     assert f"**{proposed.file_bytes:,}**" in page
     assert f"**{proposed.top1:.2f}**" in page
@@ -193,3 +194,20 @@ def test_a_bad_option_is_one_sentence(words: tuple[str, ...], sentence: str, rav
     assert sentence in err.strip().splitlines()[-1]
     assert not out
     assert not list(tmp_path.iterdir())
+
+
+def test_all_draws_the_page_from_what_is_there_and_runs_nothing_again(
+    study: Study, records: list[Record], ravn: Callable, tmp_path: Path
+) -> None:
+    words = ("--networks", "resnet8", "--datasets", "digits", "--bits", "4", "--ablation-bits", "2.9", "--seeds", "2")
+    folders = ("--results", study.results.folder, "--checkpoints", study.sources.checkpoints)
+    into = tmp_path / "docs" / "results.md"
+    again = ("reproduce", "all", *words, *folders, "--evaluations", "2", "--country", "", "--into", into)
+    code, out, err = ravn(*again, "--budget-minutes", "0")
+    assert code == 0, err
+    assert f"{len(records)} results" in out
+    assert "## Asked for and not run\n\n- ResNet-8 on digits, vq, seed 1: about" in into.read_text()
+    assert "<table>" in into.with_suffix(".html").read_text()
+    code, out, _ = ravn("reproduce", "table3", *words, *folders, "--evaluations", "2", "--country", "")
+    assert code == 0
+    assert out.startswith("# The paper's tables, measured")

@@ -85,9 +85,10 @@ def reproduce(  # noqa: PLR0913 - one option each
         return
     tables = [make(Archive(kept)) for make in MAKERS.values()]
     into.parent.mkdir(parents=True, exist_ok=True)
-    figures = [(title, file.read_text()) for name, title in FIGURES.items() if (file := into.parent / name).is_file()]
-    write_atomic(into, markdown(tables, skipped).encode())
-    write_atomic(into.with_suffix(".html"), html(tables, skipped, figures).encode())
+    drawn = [(title, name) for name, title in FIGURES.items() if (into.parent / name).is_file()]
+    pictures = [(title, (into.parent / name).read_text()) for title, name in drawn]
+    write_atomic(into, markdown(tables, skipped, drawn).encode())
+    write_atomic(into.with_suffix(".html"), html(tables, skipped, pictures).encode())
     output().print(f"{into} and {into.with_suffix('.html')}: {len(list(kept))} results", soft_wrap=True)
 
 

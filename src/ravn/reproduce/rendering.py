@@ -23,12 +23,13 @@ th:nth-child(-n+3){text-align:left}tr.ours td{color:#1f5a96;font-weight:600}.scr
 .note{color:#5f6b76;font-size:.875rem}section{margin-top:2.5rem}"""
 
 
-def markdown(tables: Sequence[Table], skipped: Sequence[NotRun] = ()) -> str:
+def markdown(tables: Sequence[Table], skipped: Sequence[NotRun] = (), figures: Sequence[tuple[str, str]] = ()) -> str:
     """The page as Markdown: our rows bold, the paper's plain.
 
     Args:
         tables: in the order of the page.
         skipped: cells that were asked for and not run.
+        figures: captions and names of files beside the page.
     """
     parts = [f"# {TITLE}", INTRODUCTION]
     for table in tables:
@@ -36,6 +37,7 @@ def markdown(tables: Sequence[Table], skipped: Sequence[NotRun] = ()) -> str:
         parts += table.sentences
         if table.not_run:
             parts.append(f"Not run: {', '.join(table.not_run)}.")
+    parts += [f"![{caption}]({file})\n\n{caption}" for caption, file in figures]
     parts += [f"## {SKIPPED}", _bullets(skipped)] if skipped else []
     parts += [f"## {MADE}", _grid(PROVENANCE, rows)] if (rows := provenance_rows(tables)) else []
     parts += [f"## {CLAIMS}", _grid(CLAIM_COLUMNS, claim_rows())]
