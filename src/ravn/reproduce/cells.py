@@ -71,7 +71,7 @@ class Record:
         seconds: wall time of each stage.
         energy: joules and grams of CO2 of "search" and "training", and of 10,000 "inferences" of the float and of the
             packed network; empty where codecarbon is missing.
-        memory: of the float and of the packed network at a batch: weights, growth at the peak; and the process.
+        memory: of the float and of the packed network at a batch: weights, growth at the peak, and the process.
         provenance: command, commit, date, hardware, versions.
     """
 

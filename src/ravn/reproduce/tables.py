@@ -246,19 +246,24 @@ def memories(archive: Archive) -> Table:
                     _memory(proposed, "packed", key),
                 ]
                 rows.append(Row((*name, f"ours, MiB: {label}", *cells), ours=True))
-            resident = proposed.memory.get("process_resident_bytes")
-            if resident is not None:
-                sentences.append(
-                    f"{NETWORKS[network].title} on {DATASETS[dataset]}: batches of {proposed.memory['batch']}; the"
-                    f" whole process, PyTorch included, has {resident / MEBI:,.0f} MiB resident."
-                )
+            sentences.append(_resident_sentence(proposed))
     sentences.append(
-        "Weights of compressed networks stay packed and are unpacked layer by layer; activations are float32 in all"
-        " three, so that the peak hardly falls. A network whose weights are quantized in float32 arrays saves nothing."
+        "Every figure is that of a process of its own. Weights of compressed networks stay packed, in codes of fixed"
+        " length, and are unpacked layer by layer; activations are float32 in all three. The peak is what the first"
+        " batch adds to the process. Weights that are quantized but lie in float32 arrays would save nothing."
     )
     columns = ("network", "data", "whose", "float", "4-bit, packed", "proposed, packed")
     missing = _missing(archive, [("any data", n) for n in PAPER.tables["5"]["rows"]])
     return Table(5, "memory", columns, tuple(rows), tuple(sentences), missing, tuple(used))
+
+
+def _resident_sentence(record: Record) -> str:
+    title = f"{NETWORKS[record.cell.network].title} on {DATASETS[record.cell.dataset]}"
+    sizes = (_memory(record, runtime, "process_resident_bytes") for runtime in ("float", "packed"))
+    return (
+        f"{title}: batches of {record.memory['batch']}; resident MiB of the whole process, PyTorch included:"
+        f" {' with float weights, '.join(sizes)} with packed ones."
+    )
 
 
 def arms(archive: Archive) -> Table:
