@@ -16,6 +16,7 @@ from ravn.artifact import fill, pack, read, unpack, write_atomic
 from ravn.batches import size
 from ravn.codecs import Codec
 from ravn.errors import BudgetError, InputError
+from ravn.fixed_plans import FixedPlan
 from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
 from ravn.plan import Budget, Plan
 from ravn.progress import Progress, Silent
@@ -51,7 +52,7 @@ class Compressed:
 def compress(
     task: Task,
     budget: Budget,
-    allocator: Allocator,
+    allocator: Allocator | FixedPlan,
     settings: Settings = Settings(),  # noqa: B008 - frozen
     *,
     folder: Path | None = None,
@@ -62,7 +63,7 @@ def compress(
     Args:
         task: the network and its images.
         budget: the largest allowed file.
-        allocator: decides bit-widths.
+        allocator: decides bit-widths; a fixed plan searches for none.
         settings: everything else; the seed among it.
         folder: where the search's log and the training's checkpoints are kept, so that a killed
             run goes on from there when it is called again; None keeps nothing.
@@ -85,7 +86,7 @@ class _Run:
         self,
         task: Task,
         budget: Budget,
-        allocator: Allocator,
+        allocator: Allocator | FixedPlan,
         settings: Settings,
         folder: Path | None,
         progress: Progress,
@@ -126,6 +127,8 @@ class _Run:
         return nearer
 
     def _decided(self, model: nn.Module, number: int) -> Coded:
+        if isinstance(self.allocator, FixedPlan):
+            return self._fixed(self.allocator, model)
         start = time.perf_counter()
         self.progress.stage("deciding bits" if number == 0 else f"deciding bits, round {number + 1}")
         capacity = self.capacity_bytes
@@ -172,8 +175,20 @@ class _Run:
         self._spent("rounding", start)
         return coded
 
+    def _fixed(self, plan: FixedPlan, model: nn.Module) -> Coded:
+        """A plan that needs no search; it leaves room for what training may add to the rest of the file."""
+        start = time.perf_counter()
+        self.progress.stage("rounding with error compensation")
+        share = finetuning.TRAINING_SHARE if self.settings.recipe.epochs else 1.0
+        self.equal = plan.planner(model, self.layers, int(share * self.capacity_bytes))
+        coded = stages.realise(model, self.equal, self.capacity_bytes, inputs=self.inputs, progress=self.progress)
+        self._spent("rounding", start)
+        return coded
+
     def _refined(self, coded: Coded) -> Coded:
         """What the trellis makes of codes that are final."""
+        if not self.settings.trellis:
+            return coded
         start = time.perf_counter()
         self.progress.stage("rounding along a trellis")
         finer = stages.refined(
@@ -185,6 +200,7 @@ class _Run:
                 [layer.name for layer in self.layers],
                 self.inputs.holdout,
                 self.settings.trade_off,
+                fidelity=self.settings.fidelity,
             ),
             inputs=self.inputs,
             progress=self.progress,

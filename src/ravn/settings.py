@@ -20,6 +20,8 @@ class Settings:
             (docs/experiments.md).
         evaluations: how many plans the search may score.
         trade_off: lambda of Eq. 7.
+        fidelity: weight of L_fidelity beside it, while plans are chosen: 1 in Eq. 7, 0 leaves the task term of Eq. 4.
+        trellis: round along a trellis in the end, if the judge agrees: weights of a row are coded as one vector.
         rounds: alternations of search and training (Algorithm 1).
         trials: before training, try the decided and the equal plan on a part of it, and train the one that it mends
             better.
@@ -35,6 +37,8 @@ class Settings:
     holdout_images: int = 2048
     evaluations: int = 120
     trade_off: float = 1.0
+    fidelity: float = 1.0
+    trellis: bool = True
     rounds: int = 1
     trials: bool = True
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=0))

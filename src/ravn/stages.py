@@ -186,8 +186,8 @@ def workbench(
             break
         options = prepared(fewer)
     names = [layer.name for layer in layers]
-    search = Judge(task.model, names, inputs.search, settings.trade_off)
-    holdout = Judge(task.model, names, inputs.holdout, settings.trade_off)
+    search = Judge(task.model, names, inputs.search, settings.trade_off, fidelity=settings.fidelity)
+    holdout = Judge(task.model, names, inputs.holdout, settings.trade_off, fidelity=settings.fidelity)
     return Workbench(model, layers, options, search, holdout)
 
 

@@ -28,6 +28,8 @@ def words(changes: dict[str, object], out: Path, weights: Path) -> list[object]:
         ({"--weights": "/no/such/file.pt"}, "there is no weights file '/no/such/file.pt'"),
         ({"--weights": None}, "has no weights of its own; give --weights FILE"),
         ({"--allocator": "oracle"}, "there is no allocator 'oracle'"),
+        ({"--arm": "rl"}, "there is no arm 'rl' of the ablation; there are vq, aq, rl+aq, full"),
+        ({"--arm": "aq", "--allocator": "local"}, "--arm aq brings what decides with it; leave --allocator local out"),
         ({"--preset": "best"}, "there is no preset 'best'"),
         ({"--normalize": "mnist"}, "--normalize 'mnist' is not understood"),
         ({"--normalize": "0.5,0.5,0.5/0.2,0.2,0.2"}, "3 channels doesn't fit digits"),

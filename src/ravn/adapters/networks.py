@@ -4,20 +4,39 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from ravn.adapters.cifar_bottleneck import DEPTHS, CifarBottleneckNet
+from ravn.adapters.cifar_efficientnet import CifarEfficientNetB0
+from ravn.adapters.cifar_mobilenet import CifarMobileNetV2
 from ravn.adapters.cifar_resnet import CifarResNet
 from ravn.adapters.hf_networks import build_hf, hf_preprocessing
+from ravn.adapters.imagenet_mobilenet import PREPROCESSING, FoldedMobileNetV2
+from ravn.adapters.imagenet_squeezenet import SqueezeNet
 from ravn.adapters.timm_networks import build_timm, timm_preprocessing
 from ravn.errors import InputError
 
+FOLDED = "mobilenetv2_folded"
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)
 MAX_CLASSES = 1 << 17
-_FORMS = "cifar:resnet20|32|44|56|110, timm:NAME, hf:NAME or python:package.module:factory"
-_REBUILDABLE = re.compile(r"(cifar|digits|timm):[\w.-]+")
+CIFAR_OTHERS: dict[str, Callable[[int], nn.Module]] = {
+    **{f"resnet{depth}": partial(CifarBottleneckNet, depth) for depth in DEPTHS},
+    "mobilenetv2": CifarMobileNetV2,
+    "efficientnet_b0": CifarEfficientNetB0,
+}
+"""Networks of large images with a stem for small ones, by name, from the number of classes."""
+IMAGENET: dict[str, Callable[[int], nn.Module]] = {FOLDED: FoldedMobileNetV2, "squeezenet1_1": SqueezeNet}
+"""Networks of large images for weights of other frameworks."""
+IMAGENET_CLASSES = 1000
+_FORMS = (
+    "cifar:resnet20|32|44|56|110|50|101|152|200|mobilenetv2|efficientnet_b0, imagenet:mobilenetv2_folded|squeezenet1_1,"
+    " timm:NAME, hf:NAME or python:package.module:factory"
+)
+_REBUILDABLE = re.compile(r"(cifar|digits|imagenet|timm):[\w.-]+")
 
 
 def build_model(name: str, classes: int | None = None, *, pretrained: bool = False) -> nn.Module:
@@ -35,7 +54,8 @@ def build_model(name: str, classes: int | None = None, *, pretrained: bool = Fal
     """
     family, _, rest = name.partition(":")
     builders: dict[str, Callable[[], nn.Module]] = {
-        "cifar": lambda: CifarResNet(_depth(name, rest, CIFAR_DEPTHS), classes or 10),
+        "cifar": lambda: _cifar(name, rest, classes or 10),
+        "imagenet": lambda: _imagenet(name, rest, classes),
         "digits": lambda: CifarResNet(_depth(name, rest, (8,)), classes or 10, channels=1),
         "timm": lambda: build_timm(rest, None if pretrained else classes, pretrained=pretrained),
         "hf": lambda: build_hf(rest),
@@ -70,7 +90,22 @@ def own_preprocessing(name: str, model: nn.Module) -> dict[str, Any]:
     family, _, rest = name.partition(":")
     if family == "timm":
         return timm_preprocessing(model)
+    if name == f"imagenet:{FOLDED}":
+        return dict(PREPROCESSING)
     return hf_preprocessing(rest) if family == "hf" else {}
+
+
+def _imagenet(name: str, rest: str, classes: int | None) -> nn.Module:
+    if rest not in IMAGENET or (classes or 0) > IMAGENET_CLASSES:
+        known = " and ".join(f"imagenet:{other}" for other in IMAGENET)
+        raise InputError(f"there is no network {name!r} of {classes} classes; there are {known}, of 1000 at most")
+    return IMAGENET[rest](classes or IMAGENET_CLASSES)
+
+
+def _cifar(name: str, rest: str, classes: int) -> nn.Module:
+    if rest in CIFAR_OTHERS:
+        return CIFAR_OTHERS[rest](classes)
+    return CifarResNet(_depth(name, rest, CIFAR_DEPTHS), classes)
 
 
 def _depth(name: str, rest: str, depths: tuple[int, ...]) -> int:
@@ -78,6 +113,7 @@ def _depth(name: str, rest: str, depths: tuple[int, ...]) -> int:
     if not found or int(found[1]) not in depths:
         family = name.partition(":")[0]
         known = ", ".join(f"{family}:resnet{depth}" for depth in depths)
+        known += "".join(f", cifar:{other}" for other in CIFAR_OTHERS) if family == "cifar" else ""
         raise InputError(f"there is no network {name!r}; of this family there are {known}")
     return int(found[1])
 

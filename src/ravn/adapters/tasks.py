@@ -14,7 +14,13 @@ from ravn.task import Task
 
 
 def make_task(
-    model: str, data: str, *, weights: Path | None = None, normalize: str | None = None, seed: int = 0
+    model: str,
+    data: str,
+    *,
+    weights: Path | None = None,
+    normalize: str | None = None,
+    seed: int = 0,
+    pretrained: bool = True,
 ) -> Task:
     """Build a network, fill in its weights, and find its images.
 
@@ -24,6 +30,7 @@ def make_task(
         weights: file of float weights; without one the network's own pretrained weights are used, where it has some.
         normalize: how images become inputs; see `load_data`.
         seed: of the initial weights, where nothing fills them.
+        pretrained: False leaves the initial weights where no file is given, for training.
 
     Raises:
         InputError: a name is unknown, weights don't fit the network, or its outputs don't match the classes.
@@ -32,7 +39,7 @@ def make_task(
     opened = open_data(data)
     read = None if weights is None else load_weights(weights)
     torch.manual_seed(seed)
-    network = build_model(model, len(opened.classes), pretrained=read is None)
+    network = build_model(model, len(opened.classes), pretrained=pretrained and read is None)
     if read is not None:
         fill_weights(network, read, str(weights))
     images = opened.prepare(normalize, own_preprocessing(model, network))

@@ -15,11 +15,20 @@ from ravn.cli.export import export
 from ravn.cli.inspect import inspect
 from ravn.cli.measure import measure
 from ravn.cli.report import report
+from ravn.cli.reproduce import reproduce
+from ravn.cli.train import train
 from ravn.errors import RavnError
 from ravn.version import __version__
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+_RESUMED = "; it goes on where it stopped when it is given --resume"
+RESUMABLE = {
+    "compress": _RESUMED,
+    "train": _RESUMED,
+    "reproduce": "; it goes on where it stopped when it is called again",
+}
+"""What becomes of a command that was interrupted."""
 
 CommandLineError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 """Base of what is wrong with a command line; recent versions of typer carry a click of their own and hide its name."""
@@ -31,7 +40,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (compress, evaluate, inspect, export, measure, report, demo):
+for command in (compress, train, evaluate, inspect, export, measure, report, reproduce, demo):
     app.command()(command)
 
 
@@ -72,8 +81,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{where}{error.strerror or error}", USAGE_ERROR)
     # Recent versions of typer turn Ctrl-C into this exit code themselves, without a word.
     if code == INTERRUPTED:
-        rest = "; it goes on where it stopped when it is given --resume" if "compress" in arguments[:1] else ""
-        return _fail(f"interrupted{rest}", INTERRUPTED)
+        return _fail(f"interrupted{RESUMABLE.get(next(iter(arguments), ''), '')}", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

@@ -9,16 +9,21 @@ from typing import Annotated
 import typer
 
 from ravn.adapters import make_task
-from ravn.allocators import ALLOCATORS, allocator_from_name
+from ravn.allocators import ALLOCATORS, Allocator, allocator_from_name
+from ravn.arms import ARMS
+from ravn.arms import arm as arm_of
 from ravn.baselines import compare
 from ravn.cli.options import Data, Device, Normalize, Seed, Weights, chosen_budget, chosen_device
 from ravn.cli.progress import Bars
 from ravn.cli.run_folder import finish_run, finished, open_run, show
 from ravn.errors import InputError
+from ravn.fixed_plans import FixedPlan
 from ravn.pipeline import compress as run_pipeline
+from ravn.settings import Settings
 from ravn.settings import preset as settings_of
 
-UNTRAINED = ("cifar:", "digits:")
+DEFAULT_ALLOCATOR = "ppo"
+UNTRAINED = ("cifar:", "digits:", "imagenet:")
 """Families of networks that come without weights."""
 
 
@@ -33,7 +38,8 @@ def compress(  # noqa: PLR0913 - one option each
     bits: Annotated[float | None, typer.Option(help="Budget: bits of the whole file per parameter.")] = None,
     size_bytes: Annotated[int | None, typer.Option("--bytes", help="Budget: bytes of the file.")] = None,
     ratio: Annotated[float | None, typer.Option(help="Budget: float32 bytes over bytes of the file.")] = None,
-    allocator: Annotated[str, typer.Option(help=" | ".join(ALLOCATORS), metavar="NAME")] = "ppo",
+    allocator: Annotated[str, typer.Option(help=" | ".join(ALLOCATORS), metavar="NAME")] = DEFAULT_ALLOCATOR,
+    arm: Annotated[str | None, typer.Option(help=f"Ablation (Table 6): {' | '.join(ARMS)}", metavar="NAME")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 looks at no label.", min=0)] = None,
     evaluations: Annotated[int | None, typer.Option(help="Plans that the search may score.", min=0)] = None,
     preset: Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")] = "default",
@@ -48,7 +54,7 @@ def compress(  # noqa: PLR0913 - one option each
     settings = settings_of(preset, epochs=epochs, seed=seed, device=chosen_device(device))
     if evaluations is not None:
         settings = replace(settings, evaluations=evaluations)
-    decider = allocator_from_name(allocator, seed)
+    decider, settings = _decider(arm, allocator, settings)
     if weights is None and model.startswith(UNTRAINED):
         raise InputError(f"--model {model} has no weights of its own; give --weights FILE")
     bars = Bars()
@@ -64,3 +70,12 @@ def compress(  # noqa: PLR0913 - one option each
             result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
         finish_run(out, replace(compressed, result=result))
     show(result, out)
+
+
+def _decider(arm: str | None, allocator: str, settings: Settings) -> tuple[Allocator | FixedPlan, Settings]:
+    """What decides bit-widths: an allocator by name, or that of an arm of the ablation."""
+    if arm is None:
+        return allocator_from_name(allocator, settings.seed), settings
+    if allocator != DEFAULT_ALLOCATOR:
+        raise InputError(f"--arm {arm} brings what decides with it; leave --allocator {allocator} out")
+    return arm_of(arm, settings)

@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ravn.errors import InputError, MissingPackageError
+
+T = TypeVar("T")
 
 SECONDS = 2.0
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
@@ -17,7 +19,7 @@ _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of a number of images.
+    """Energy of a call, or of a number of images.
 
     Args:
         joules: processor, memory and GPUs.
@@ -43,6 +45,32 @@ def energy_per_thousand(call: Callable[[], Any], images: int, country: str, seco
         MissingPackageError: codecarbon is not installed.
         InputError: codecarbon doesn't know the country.
     """
+    done = 0
+
+    def repeat() -> None:
+        """Call until the time is over."""
+        nonlocal done
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            call()
+            done += images
+
+    _, whole = energy_of(repeat, country)
+    share = 1000 / done
+    return Energy(whole.joules * share, whole.co2_grams * share, whole.source)
+
+
+def energy_of(call: Callable[[], T], country: str) -> tuple[T, Energy]:
+    """What a call gives, and the energy that it took.
+
+    Args:
+        call: runs once.
+        country: ISO code of three letters, for the grid factor: "DEU".
+
+    Raises:
+        MissingPackageError: codecarbon is not installed.
+        InputError: codecarbon doesn't know the country.
+    """
     try:
         from codecarbon import OfflineEmissionsTracker
     except ImportError as error:
@@ -54,14 +82,12 @@ def energy_per_thousand(call: Callable[[], Any], images: int, country: str, seco
             country_iso_code=country, save_to_file=False, log_level="critical", allow_multiple_runs=True
         )
         tracker.start()
-        start, done = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            call()
-            done += images
-        tracker.stop()
+        try:
+            given = call()
+        finally:
+            tracker.stop()
     found = tracker.final_emissions_data
     if not found.energy_consumed or not found.country_name:
         raise InputError(f"codecarbon has no energy figures for the country {country!r}; give an ISO code such as DEU")
     source = "measured" if os.access(_RAPL, os.R_OK) else "modelled"
-    share = 1000 / done
-    return Energy(found.energy_consumed * 3.6e6 * share, found.emissions * 1000 * share, source)
+    return given, Energy(found.energy_consumed * 3.6e6, found.emissions * 1000, source)

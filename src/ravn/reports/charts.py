@@ -54,6 +54,7 @@ ROW_POINTS = (10.5, 15.0)
 
 COMFORTABLE_HEIGHT = 1200
 HEAD = 24
+SCATTER = 420
 GAP = 12
 NAME_CHARACTERS = 30
 GLYPH = 0.56
@@ -131,6 +132,24 @@ def bytes_by_layer(layers: Sequence[LayerReport], file_bytes: int) -> Figure:
     axes.barh(range(len(sizes)), sizes, height=0.7, color=[*[ACCENT] * len(layers), BEFORE])
     axes.set_xlim(0, max(*sizes, 1))
     return rows.figure
+
+
+@_picture
+def scatter(points: Sequence[tuple[float, float]], groups: Sequence[int], title: str) -> Figure:
+    """Points in the plane, coloured by their group; the axes of a layout mean nothing and are left out.
+
+    Args:
+        points: at least one.
+        groups: number of each point's group.
+        title: stands above.
+    """
+    figure = _figure(SCATTER, SCATTER + HEAD)
+    axes = _axes(figure, 0, 0, SCATTER, SCATTER)
+    axes.set_axis_off()
+    across, up = zip(*points, strict=True)
+    axes.scatter(across, up, c=groups, cmap=colormaps["tab10"], vmin=0, vmax=9, s=3, linewidths=0)
+    figure.text(0.5, 1 - HEAD / 2 / (SCATTER + HEAD), title, ha="center", va="center", color=MUTED)
+    return figure
 
 
 @_picture

@@ -35,6 +35,7 @@ class Judge:
         weight_names: layers whose features enter L_fidelity.
         batches: unlabelled network inputs.
         trade_off: lambda of Eq. 7.
+        fidelity: weight of L_fidelity; at 0 no features are looked at, and L_fidelity counts as 0.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class Judge:
         weight_names: Sequence[str],
         batches: Sequence[Tensor],
         trade_off: float = 1.0,
+        *,
+        fidelity: float = 1.0,
     ) -> None:
         self._batches = batches
-        self._trade_off = trade_off
-        self._points = feature_points(model, weight_names, batches[0][:2])
+        self._trade_off, self._fidelity = trade_off, fidelity
+        self._points = feature_points(model, weight_names, batches[0][:2]) if fidelity else ()
         self._references = [self._reference(model, batch) for batch in batches]
 
     def _reference(self, model: nn.Module, batch: Tensor) -> _Reference:
@@ -71,5 +74,5 @@ class Judge:
     def loss(self, model: nn.Module) -> float:
         """L_RAVN of a network; infinite where the network's outputs are not finite."""
         fidelity, gap = self.parts(model)
-        total = float(ravn_loss(torch.tensor(fidelity), torch.tensor(gap), self._trade_off))
+        total = float(ravn_loss(torch.tensor(self._fidelity * fidelity), torch.tensor(gap), self._trade_off))
         return total if math.isfinite(total) else math.inf
