@@ -18,7 +18,7 @@ from ravn.batches import network_inputs, shuffled, size
 from ravn.errors import InputError, RavnError
 from ravn.metrics.accuracy import top1_accuracy
 from ravn.task import Task
-from ravn.training.loop import channels_last, computes_bfloat16
+from ravn.training.objective import channels_last, computes_bfloat16
 from ravn.training.randomness import seeded
 
 Curve = list[tuple[float, float, float]]
