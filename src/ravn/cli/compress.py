@@ -21,6 +21,8 @@ from ravn.fixed_plans import FixedPlan
 from ravn.pipeline import compress as run_pipeline
 from ravn.settings import Settings
 from ravn.settings import preset as settings_of
+from ravn.task import Task
+from ravn.training import processes
 
 DEFAULT_ALLOCATOR = "ppo"
 UNTRAINED = ("cifar:", "digits:", "imagenet:")
@@ -57,18 +59,28 @@ def compress(  # noqa: PLR0913 - one option each
     decider, settings = _decider(arm, allocator, settings)
     if weights is None and model.startswith(UNTRAINED):
         raise InputError(f"--model {model} has no weights of its own; give --weights FILE")
-    bars = Bars()
-    with open_run(out, options, resume=resume):
-        if resume and (result := finished(out)):
-            show(result, out)
+
+    def task() -> Task:
+        """The network and its images."""
+        return make_task(model, data, weights=weights, normalize=normalize, seed=seed)
+
+    with processes.joined(settings.device):
+        if not processes.is_first():
+            # The first process has the run folder; the others take their share of the training.
+            if not processes.from_first(False):
+                run_pipeline(task(), budget, decider, settings)
             return
-        task = make_task(model, data, weights=weights, normalize=normalize, seed=seed)
-        compressed = run_pipeline(task, budget, decider, settings, folder=out, progress=bars)
-        result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
-        if baselines:
-            rows = compare(task, result.file_bytes, settings, bars)
-            result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
-        finish_run(out, replace(compressed, result=result))
+        with open_run(out, options, resume=resume):
+            result = finished(out) if resume else None
+            processes.from_first(result is not None)
+            if result is None:
+                bars = Bars()
+                compressed = run_pipeline(task(), budget, decider, settings, folder=out, progress=bars)
+                result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
+                if baselines:
+                    rows = compare(task(), result.file_bytes, settings, bars)
+                    result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
+                finish_run(out, replace(compressed, result=result))
     show(result, out)
 
 

@@ -57,13 +57,23 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path,
+    data: bytes,
     model: nn.Module,
     quantized: StraightThrough,
     optimizer: torch.optim.Optimizer,
     run: Mapping[str, Any],
+    *,
+    source: str,
 ) -> tuple[Curve, float]:
     """Restore what `save_checkpoint` wrote, in place.
+
+    Args:
+        data: the bytes of the file.
+        model: the network that is trained.
+        quantized: its latent weights and codecs.
+        optimizer: what moves them.
+        run: description of the run that wants to go on.
+        source: what the error message calls the file.
 
     Returns:
         The curve so far, whose length is the number of finished epochs, and lambda (Eq. 7).
@@ -71,7 +81,7 @@ def load_checkpoint(
     Raises:
         InputError: the file is not a checkpoint of this run.
     """
-    stream = io.BytesIO(path.read_bytes())
+    stream = io.BytesIO(data)
     try:
         state = torch.load(stream, weights_only=True)
         notes = json.loads(state["notes"])
@@ -85,4 +95,4 @@ def load_checkpoint(
         quantized.fit_levels({name: codec_from_config(config) for name, config in notes["codecs"].items()})
         return [(epoch, loss, accuracy) for epoch, loss, accuracy in notes["curve"]], float(notes["trade_off"])
     except _BROKEN as error:
-        raise InputError(f"{path} is not a checkpoint of this run; delete it to train from the start") from error
+        raise InputError(f"{source} is not a checkpoint of this run; delete it to train from the start") from error

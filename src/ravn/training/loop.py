@@ -17,6 +17,7 @@ from ravn.codecs import Codec
 from ravn.errors import InputError, RavnError
 from ravn.metrics.accuracy import top1_accuracy
 from ravn.task import Task
+from ravn.training import processes
 from ravn.training.checkpoint import load_checkpoint, save_checkpoint
 from ravn.training.objective import Objective, channels_last
 from ravn.training.randomness import seeded
@@ -54,6 +55,9 @@ def train(
 ) -> Trained:
     """Train the quantized network back under L_RAVN (Eq. 7), straight through its quantization.
 
+    Under `torchrun` or `accelerate launch`, once `torch.distributed` is initialised, every process must call it with
+    the same arguments; each computes its share of every batch, and the first one alone uses the checkpoint.
+
     Args:
         task: its model is the float teacher; it is not changed.
         start: network that holds the float weights to start from. Quantized ones are a worse start, however good
@@ -85,8 +89,9 @@ def train(
     curve: list[tuple[float, float, float]] = []
     plan = {name: codec.config() for name, codec in codecs.items()}
     run = {"recipe": asdict(recipe), "seed": seed, "capacity_bytes": capacity_bytes, "plan": plan}
-    if checkpoint is not None and checkpoint.exists():
-        curve, objective.trade_off = load_checkpoint(checkpoint, model, quantized, optimizer, run)
+    former = processes.from_first(checkpoint.read_bytes() if checkpoint is not None and checkpoint.exists() else None)
+    if former is not None:
+        curve, objective.trade_off = load_checkpoint(former, model, quantized, optimizer, run, source=str(checkpoint))
     else:
         quantized.refit()
     steps = max(-(-size(task.train) // recipe.batch_size), 1)
@@ -96,7 +101,7 @@ def train(
             loss = _epoch(task, quantized, optimizer, objective, recipe, (epoch, steps), generator, progress)
         accuracy = top1_accuracy(model, task.validation, task.transform)
         curve.append((epoch + 1.0, loss, accuracy))
-        if checkpoint is not None:
+        if checkpoint is not None and processes.is_first():
             save_checkpoint(checkpoint, model, quantized, optimizer, curve, objective.trade_off, run)
     return Trained(model.eval(), quantized.weights(), quantized.codecs, curve)
 
@@ -125,6 +130,7 @@ def _epoch(
             where = f" (the first output that is not finite: layer {objective.broken!r})" if objective.broken else ""
             raise _diverged(f"the training loss became {loss}{where}", (epoch, step), recipe)
         quantized.take_gradients()
+        processes.add_up(p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
         check_gradients(quantized, (epoch, step), recipe)
         optimizer.step()
         with _naming((epoch, step), recipe):

@@ -1,6 +1,7 @@
 """What training minimises: L_RAVN (Eq. 7) of a batch, with the float network as the reference."""
 
 import copy
+import math
 
 import torch
 from torch import Generator, Tensor, nn
@@ -11,6 +12,7 @@ from ravn.distances import DISTANCES
 from ravn.errors import InputError
 from ravn.fidelity import feature_points, features, fidelity_loss, observed, performance_gap, ravn_loss
 from ravn.task import Task
+from ravn.training import processes
 from ravn.training.recipe import Recipe
 
 
@@ -33,6 +35,7 @@ class Objective:
     def __init__(self, task: Task, model: nn.Module, recipe: Recipe) -> None:
         if recipe.distance not in DISTANCES:
             raise InputError(f"there is no distance {recipe.distance!r}; there are {', '.join(DISTANCES)}")
+        self._part = -(-recipe.batch_size // (recipe.accumulate * processes.count()))
         self.trade_off = 1.0
         self.broken: str | None = None
         self._teacher = channels_last(copy.deepcopy(task.model)).eval()
@@ -42,9 +45,9 @@ class Objective:
         self._points: tuple[str, ...] | None = None if recipe.fidelity else ()
 
     def backward(self, stored: Tensor, labels: Tensor, generator: Generator) -> float:
-        """Add the gradients of a batch to the parameters, in as many parts as the recipe says; then move lambda.
+        """Add the gradients of this process's share of a batch to the parameters, part by part; then move lambda.
 
-        Gradients of the parts add up to those of the batch, but for L_fidelity, which is that of each part.
+        Gradients of parts and processes add up to those of the batch, but for L_fidelity, which is that of each part.
 
         Args:
             stored: images as they are stored, shape (batch, ...).
@@ -52,24 +55,27 @@ class Objective:
             generator: source of blends.
 
         Returns:
-            The loss. Where it is not finite, no gradient was added.
+            The loss of the whole batch.
         """
         recipe, inputs = self._recipe, network_inputs(stored, self._transform, self._device)
         if recipe.mixing and not recipe.labels:
             inputs = mixed(inputs, recipe.mixing, generator)
-        total, gaps = 0.0, 0.0
-        for part, marks in zip(inputs.chunk(recipe.accumulate), labels.chunk(recipe.accumulate), strict=True):
+        parts = (processes.share(tensor).split(self._part) for tensor in (inputs, labels))
+        sums = torch.zeros(2, dtype=torch.float64, device=self._device)
+        for part, marks in zip(*parts, strict=True):
             share = len(part) / len(inputs)
             fidelity, gap = self._parts(part, marks)
             loss = ravn_loss(recipe.fidelity * fidelity, gap, self.trade_off)
+            sums += share * torch.stack((loss, gap)).detach()
             if not torch.isfinite(loss):
                 self.broken = self._first_broken(part)
-                return float(loss.detach())
+                break
             (share * loss).backward()
-            total += share * float(loss.detach())
-            gaps += share * float(gap.detach())
-        self.trade_off = max(self.trade_off + recipe.dual_rate * (gaps - recipe.tolerance), 0.0)
-        return total
+        processes.add_up([sums])
+        loss_sum, gap_sum = sums.tolist()
+        if math.isfinite(loss_sum):
+            self.trade_off = max(self.trade_off + recipe.dual_rate * (gap_sum - recipe.tolerance), 0.0)
+        return float(loss_sum)
 
     def _parts(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """L_fidelity, and m(g, g_f)."""
