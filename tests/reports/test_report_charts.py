@@ -111,3 +111,11 @@ def test_the_histogram_draws_both_counts_on_a_logarithmic_scale():
     texts = Page(svg).texts("text")
     assert {"before", "in the file", "1", "10", "100"} <= set(texts)
     assert svg != charts.weight_histogram(type(histogram)(**{**vars(histogram), "after": histogram.before}))
+
+
+def test_a_scatter_shows_every_point_and_is_the_same_for_the_same_points():
+    points = [(0.0, 1.0), (2.0, -1.0), (0.5, 0.5)]
+    svg = charts.scatter(points, [0, 1, 1], "kernels <of> a layer")
+    assert svg == charts.scatter(points, [0, 1, 1], "kernels <of> a layer")
+    assert svg.count("<use ") == len(points)
+    assert "kernels &lt;of&gt; a layer" in svg
