@@ -9,13 +9,14 @@ import pytest
 
 from ravn.artifact import read
 from ravn.errors import InputError, MissingPackageError
+from ravn.reproduce.archive import Archive
 from ravn.reproduce.catalogue import Sources
 from ravn.reproduce.cells import FLOAT, PROPOSED, Cell, Record, Results
 from ravn.reproduce.figures import FIGURES, draw_figures, tsne
 from ravn.reproduce.rendering import html, markdown
 from ravn.reproduce.running import Runner, Study
 from ravn.reproduce.schedule import TABLES, NotRun, Options, cells_of, run_all
-from ravn.reproduce.tables import MAKERS, Archive
+from ravn.reproduce.tables import MAKERS
 
 OPTIONS = Options(("resnet8",), ("digits",), bits=4.0, ablation_bits=2.9, seeds=1, evaluations=2)
 MARGIN, TOLERANCE = 32, 0.005

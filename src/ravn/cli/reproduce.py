@@ -12,13 +12,14 @@ from ravn.cli.options import Device, chosen_device
 from ravn.cli.progress import Bars, output
 from ravn.errors import InputError
 from ravn.metrics.energy import energy_per_thousand
+from ravn.reproduce.archive import Archive
 from ravn.reproduce.catalogue import DATASETS, NETWORKS, Sources
 from ravn.reproduce.cells import Record, Results
 from ravn.reproduce.figures import FIGURES, draw_figures
 from ravn.reproduce.rendering import html, markdown
 from ravn.reproduce.running import Runner, Study
 from ravn.reproduce.schedule import TABLES, NotRun, Options, cells_of, run_all
-from ravn.reproduce.tables import MAKERS, Archive
+from ravn.reproduce.tables import MAKERS
 from ravn.settings import preset as settings_of
 
 DRAWN = "figures"
@@ -83,13 +84,17 @@ def reproduce(  # noqa: PLR0913 - one option each
             raise InputError(skipped[0].reason)
         typer.echo(markdown([MAKERS[what](Archive(kept))], skipped))
         return
+    _write_pages(kept, into, skipped)
+    output().print(f"{into} and {into.with_suffix('.html')}: {len(list(kept))} results", soft_wrap=True)
+
+
+def _write_pages(kept: Results, into: Path, skipped: list[NotRun]) -> None:
     tables = [make(Archive(kept)) for make in MAKERS.values()]
     into.parent.mkdir(parents=True, exist_ok=True)
     drawn = [(title, name) for name, title in FIGURES.items() if (into.parent / name).is_file()]
     pictures = [(title, (into.parent / name).read_text()) for title, name in drawn]
     write_atomic(into, markdown(tables, skipped, drawn).encode())
     write_atomic(into.with_suffix(".html"), html(tables, skipped, pictures).encode())
-    output().print(f"{into} and {into.with_suffix('.html')}: {len(list(kept))} results", soft_wrap=True)
 
 
 def _names(text: str, known: Iterable[str], option: str) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ravn.arms import ARMS
+from ravn.reproduce.archive import Archive, setting_of
 from ravn.reproduce.catalogue import DATASETS, NETWORKS
-from ravn.reproduce.cells import FLOAT, FOUR_BIT, PROPOSED, SAME_BYTES, Cell, Record
+from ravn.reproduce.cells import FLOAT, FOUR_BIT, PROPOSED, SAME_BYTES, Record
 from ravn.reproduce.paper import FLOAT_BYTES, MEGABYTE, PAPER
 from ravn.reproduce.running import INFERENCES
 
@@ -51,46 +52,6 @@ class Table:
     sentences: tuple[str, ...]
     not_run: tuple[str, ...]
     records: tuple[Record, ...]
-
-
-class Archive:
-    """Finds records by what they are for.
-
-    Args:
-        records: all there are.
-    """
-
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._records = list(records)
-
-    def of(self, network: str, dataset: str, method: str) -> list[Record]:
-        """All records of a method, the largest files first."""
-        key = (network, dataset, method)
-        found = [r for r in self._records if (r.cell.network, r.cell.dataset, r.cell.method) == key]
-        return sorted(found, key=lambda r: (-r.cell.bits, r.cell.epochs, r.cell.seed))
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """Data sets and networks that have records, in the order of the tables."""
-        found = {(r.cell.dataset, r.cell.network) for r in self._records}
-        return [(d, n) for d in DATASETS for n in NETWORKS if (d, n) in found]
-
-    def rivals(self, proposed: Record) -> dict[str, Record]:
-        """The records that stand in one row with a proposed one, by their method."""
-        cell = proposed.cell
-        found = {PROPOSED: proposed}
-        for method in (FLOAT, FOUR_BIT, SAME_BYTES):
-            for record in self.of(cell.network, cell.dataset, method):
-                if _beside(record.cell, cell):
-                    found[method] = record
-        return found
-
-
-def _beside(cell: Cell, proposed: Cell) -> bool:
-    if cell.method == FLOAT:
-        return True
-    if cell.method == FOUR_BIT:
-        return (cell.epochs, cell.seed, cell.preset) == (proposed.epochs, proposed.seed, proposed.preset)
-    return cell.seed == proposed.seed and _setting(cell) == _setting(proposed)
 
 
 def accuracy(archive: Archive) -> Table:
@@ -273,9 +234,9 @@ def arms(archive: Archive) -> Table:
     used: list[Record] = []
     for dataset, network in archive.pairs():
         found = {name: archive.of(network, dataset, name) for name in ARMS}
-        settings = {_setting(r.cell) for records in found.values() for r in records}
+        settings = {setting_of(r.cell) for records in found.values() for r in records}
         for setting in sorted(settings, reverse=True):
-            chosen = {name: [r for r in found[name] if _setting(r.cell) == setting] for name in ARMS}
+            chosen = {name: [r for r in found[name] if setting_of(r.cell) == setting] for name in ARMS}
             used += [r for records in chosen.values() for r in records]
             rows += [_arm_row(network, dataset, name, chosen[name]) for name in ARMS if chosen[name]]
             sentences += _arm_sentence(network, dataset, chosen)
@@ -294,10 +255,6 @@ def arms(archive: Archive) -> Table:
         f"ResNet-50 on {DATASETS[d]}" for d in PAPER.tables["6"]["rows"] if not archive.of("resnet50", d, "full")
     )
     return Table(6, "ablation at equal bytes", columns, tuple(rows), tuple(sentences), missing, tuple(used))
-
-
-def _setting(cell: Cell) -> tuple[float, int, int, str]:
-    return cell.bits, cell.epochs, cell.evaluations, cell.preset
 
 
 def _arm_row(network: str, dataset: str, name: str, records: Sequence[Record]) -> Row:
