@@ -36,7 +36,7 @@ def run_folder(arguments: tuple[object, ...], tmp_path_factory: pytest.TempPathF
 def test_a_run_folder_holds_what_is_promised(run_folder: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
     assert names == {"model.ravn", "plan.json", "result.json", "report.html", "config.yaml", "search-1.jsonl"}
-    assert yaml.safe_load((run_folder / "config.yaml").read_text())["bits"] == 2.0
+    assert yaml.safe_load((run_folder / "config.yaml").read_text())["bits"] == "2.0"
     assert library.Plan.from_json((run_folder / "plan.json").read_text()).allocator == "knapsack"
 
 
@@ -133,6 +133,25 @@ def test_a_finished_run_is_shown_again_and_not_repeated(run_folder: Path, argume
     code, _, err = ravn(*words[:-2], "--seed", "1", "--out", run_folder, "--resume")
     assert code == 2
     assert "--seed 0, not with --seed 1" in err
+
+
+def test_several_budgets_make_one_run_each_and_a_front(run_folder: Path, arguments, tmp_path: Path, ravn) -> None:
+    words = (*arguments, "--bits", "2.0,1.2", "--allocator", "knapsack", "--out", tmp_path / "front")
+    code, out, err = ravn(*words)
+    assert code == 0, err
+    points = json.loads((tmp_path / "front" / "front.json").read_text())
+    assert [point["folder"] for point in points] == ["2.0-bits", "1.2-bits"]
+    for point in points:
+        folder = tmp_path / "front" / point["folder"]
+        assert (folder / "model.ravn").stat().st_size == point["file_bytes"] <= point["budget_bytes"]
+        assert json.loads((folder / "result.json").read_text())["test_accuracy"] == point["test_accuracy"]
+        assert point["folder"] in out
+    alone = (run_folder / "model.ravn").read_bytes()
+    assert (tmp_path / "front" / "2.0-bits" / "model.ravn").read_bytes() == alone
+    assert "Accuracy by size" in (tmp_path / "front" / "report.html").read_text()
+    stamps = [path.stat().st_mtime_ns for path in tmp_path.rglob("model.ravn")]
+    assert ravn(*words, "--resume")[0] == 0
+    assert [path.stat().st_mtime_ns for path in tmp_path.rglob("model.ravn")] == stamps
 
 
 def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_file(run_folder: Path, arguments, tmp_path: Path, ravn) -> None:

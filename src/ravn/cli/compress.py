@@ -2,9 +2,10 @@
 
 import shlex
 import sys
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,12 +14,14 @@ from ravn.allocators import ALLOCATORS, Allocator, allocator_from_name
 from ravn.arms import ARMS
 from ravn.arms import arm as arm_of
 from ravn.baselines import compare
-from ravn.cli.options import Data, Device, Normalize, Seed, Weights, chosen_budget, chosen_device
+from ravn.cli.options import Data, Device, Normalize, Seed, Weights, chosen_budgets, chosen_device
 from ravn.cli.progress import Bars
-from ravn.cli.run_folder import finish_run, finished, open_run, show
+from ravn.cli.run_folder import MODEL, finish_front, finish_run, finished, is_run, open_run, show
 from ravn.errors import InputError
 from ravn.fixed_plans import FixedPlan
 from ravn.pipeline import compress as run_pipeline
+from ravn.plan import Budget
+from ravn.result import Result
 from ravn.settings import Settings
 from ravn.settings import preset as settings_of
 from ravn.task import Task
@@ -37,9 +40,19 @@ def compress(  # noqa: PLR0913 - one option each
     out: Annotated[Path, typer.Option(help="Run folder: model.ravn, plan.json, result.json, report.html, ...")],
     weights: Weights = None,
     normalize: Normalize = None,
-    bits: Annotated[float | None, typer.Option(help="Budget: bits of the whole file per parameter.")] = None,
-    size_bytes: Annotated[int | None, typer.Option("--bytes", help="Budget: bytes of the file.")] = None,
-    ratio: Annotated[float | None, typer.Option(help="Budget: float32 bytes over bytes of the file.")] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            help="Budget: bits of the whole file per parameter; several, as in 1.0,2.0, make one file each.",
+            metavar="X[,...]",
+        ),
+    ] = None,
+    size_bytes: Annotated[
+        str | None, typer.Option("--bytes", help="Budget: bytes of the file.", metavar="N[,...]")
+    ] = None,
+    ratio: Annotated[
+        str | None, typer.Option(help="Budget: float32 bytes over bytes of the file.", metavar="X[,...]")
+    ] = None,
     allocator: Annotated[str, typer.Option(help=" | ".join(ALLOCATORS), metavar="NAME")] = DEFAULT_ALLOCATOR,
     arm: Annotated[str | None, typer.Option(help=f"Ablation (Table 6): {' | '.join(ARMS)}", metavar="NAME")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 looks at no label.", min=0)] = None,
@@ -52,7 +65,7 @@ def compress(  # noqa: PLR0913 - one option each
 ) -> None:
     """Compress a trained network into at most the given bytes."""
     options = {k: v for k, v in locals().items() if k not in ("out", "resume")}
-    budget = chosen_budget(bits, size_bytes, ratio)
+    budgets = chosen_budgets(bits, size_bytes, ratio)
     settings = settings_of(preset, epochs=epochs, seed=seed, device=chosen_device(device))
     if evaluations is not None:
         settings = replace(settings, evaluations=evaluations)
@@ -64,24 +77,53 @@ def compress(  # noqa: PLR0913 - one option each
         """The network and its images."""
         return make_task(model, data, weights=weights, normalize=normalize, seed=seed)
 
+    job = _Job(task, decider, settings, options, baselines)
     with processes.joined(settings.device):
         if not processes.is_first():
-            # The first process has the run folder; the others take their share of the training.
+            job.help(budgets)
+        elif len(budgets) == 1:
+            (budget,) = budgets.values()
+            show(job.run(budget, out, resume=resume), out)
+        else:
+            with open_run(out, options, resume=resume):
+                parts = {name: out / name for name in budgets}
+                begun = {name: resume and is_run(folder) for name, folder in parts.items()}
+                results = {n: job.run(b, parts[n], resume=begun[n]) for n, b in budgets.items()}
+                front = finish_front(out, results)
+            show(front, out, files=str(Path("*") / MODEL))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all budgets of a command have in common."""
+
+    task: Callable[[], Task]
+    decider: Allocator | FixedPlan
+    settings: Settings
+    options: Mapping[str, Any]
+    baselines: bool
+
+    def run(self, budget: Budget, out: Path, *, resume: bool) -> Result:
+        """Compress into one run folder."""
+        with open_run(out, self.options, resume=resume):
+            former = finished(out) if resume else None
+            processes.from_first(former is not None)
+            if former is not None:
+                return former
+            bars = Bars()
+            compressed = run_pipeline(self.task(), budget, self.decider, self.settings, folder=out, progress=bars)
+            result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
+            if self.baselines:
+                rows = compare(self.task(), result.file_bytes, self.settings, bars)
+                result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
+            finish_run(out, replace(compressed, result=result))
+            return result
+
+    def help(self, budgets: Mapping[str, Budget]) -> None:
+        """Take this process's share of the training; the first process has the run folder."""
+        for budget in budgets.values():
             if not processes.from_first(False):
-                run_pipeline(task(), budget, decider, settings)
-            return
-        with open_run(out, options, resume=resume):
-            result = finished(out) if resume else None
-            processes.from_first(result is not None)
-            if result is None:
-                bars = Bars()
-                compressed = run_pipeline(task(), budget, decider, settings, folder=out, progress=bars)
-                result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
-                if baselines:
-                    rows = compare(task(), result.file_bytes, settings, bars)
-                    result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
-                finish_run(out, replace(compressed, result=result))
-    show(result, out)
+                run_pipeline(self.task(), budget, self.decider, self.settings)
 
 
 def _decider(arm: str | None, allocator: str, settings: Settings) -> tuple[Allocator | FixedPlan, Settings]:

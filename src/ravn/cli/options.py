@@ -1,7 +1,8 @@
 """Options that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -40,13 +41,27 @@ def chosen_device(name: str) -> str:
     return name
 
 
-def chosen_budget(bits: float | None, size_bytes: int | None, ratio: float | None) -> Budget:
-    """The budget from the three options of which exactly one is given.
+def chosen_budgets(bits: str | None, size_bytes: str | None, ratio: str | None) -> dict[str, Budget]:
+    """Budgets from the three options of which exactly one is given: a number, or several separated by commas.
+
+    Returns:
+        The budgets under the names of their folders, such as "2.0-bits".
 
     Raises:
-        InputError: none or several are given, or it is not positive.
+        InputError: none or several are given, or one is not a positive number.
     """
-    given = [name for name, v in (("--bits", bits), ("--bytes", size_bytes), ("--ratio", ratio)) if v is not None]
+    given = {n: v for n, v in (("--bits", bits), ("--bytes", size_bytes), ("--ratio", ratio)) if v is not None}
     if len(given) != 1:
         raise InputError(f"give exactly one of --bits, --bytes and --ratio; got {' and '.join(given) or 'none'}")
-    return Budget(bits, size_bytes, ratio)
+    ((option, text),) = given.items()
+    try:
+        values = [int(part) if option == "--bytes" else float(part) for part in text.split(",")]
+    except ValueError as error:
+        kind = "a whole number" if option == "--bytes" else "a number"
+        raise InputError(f"{option} {text!r} is no budget; give {kind}, or several separated by commas") from error
+    budgets: dict[str, Callable[[Any], Budget]] = {
+        "--bits": lambda value: Budget(bits_per_weight=value),
+        "--bytes": lambda value: Budget(size_bytes=value),
+        "--ratio": lambda value: Budget(ratio=value),
+    }
+    return {f"{value}-{option[2:]}": budgets[option](value) for value in values}

@@ -1,7 +1,9 @@
 """The folder of a run: what is in it, and what an interrupted one still needs."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from ravn.reports import headline_table, render_html
 from ravn.result import Result
 
 CONFIG = "config.yaml"
+MODEL = "model.ravn"
+REPORT = "report.html"
+FRONT = "front.json"
 RESULT = "result.json"
 """Written last: a folder that holds it holds a finished run."""
 SCRATCH = ("checkpoint-*.pt", "*.partial")
@@ -93,12 +98,33 @@ def _words(name: str, value: object) -> str:
 
 def finish_run(folder: Path, compressed: Compressed) -> None:
     """Write the file, the plan, the result and the report; drop what only an interrupted run needs."""
-    save(compressed, folder / "model.ravn")
+    save(compressed, folder / MODEL)
     write_atomic(folder / "plan.json", compressed.plan.to_json().encode())
-    write_atomic(folder / "report.html", render_html(compressed.result).encode())
+    write_atomic(folder / REPORT, render_html(compressed.result).encode())
     write_atomic(folder / RESULT, compressed.result.to_json().encode())
     for path in (p for pattern in SCRATCH for p in folder.glob(pattern)):
         path.unlink()
+
+
+def finish_front(folder: Path, results: Mapping[str, Result]) -> Result:
+    """Write the bytes and accuracies of several runs in folders of these names, and a report with their curve.
+
+    Returns:
+        The last result, with the rows of all.
+    """
+    keys = ("budget_bytes", "file_bytes", "bits_per_weight", "test_accuracy")
+    points = [{"folder": name} | {key: getattr(r, key) for key in keys} for name, r in results.items()]
+    last = list(results.values())[-1]
+    rows = [replace(r.rows[-1], method=f"{r.allocator}, {name}") for name, r in results.items()]
+    front = replace(last, rows=(last.rows[0], *rows))
+    write_atomic(folder / FRONT, json.dumps(points, indent=1).encode())
+    write_atomic(folder / REPORT, render_html(front, front=[(r.file_bytes, r.test_accuracy) for r in rows]).encode())
+    return front
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run, finished or not."""
+    return (folder / CONFIG).is_file()
 
 
 def finished(folder: Path) -> Result | None:
@@ -107,9 +133,10 @@ def finished(folder: Path) -> Result | None:
     return Result.from_json(source.read_text(errors="replace")) if source.is_file() else None
 
 
-def show(result: Result, folder: Path) -> None:
+def show(result: Result, folder: Path, *, files: str = MODEL) -> None:
     """Print the headline table, and where the file and the report are."""
     console = output()
     console.print(headline_table(result))
-    console.print(f"file    {folder / 'model.ravn'}: {result.file_bytes:,} bytes", soft_wrap=True)
-    console.print(f"report  {(folder / 'report.html').resolve()}", soft_wrap=True)
+    sizes = f": {result.file_bytes:,} bytes" if files == MODEL else ""
+    console.print(f"file    {folder / files}{sizes}", soft_wrap=True)
+    console.print(f"report  {(folder / REPORT).resolve()}", soft_wrap=True)

@@ -61,6 +61,7 @@ GLYPH = 0.56
 """Width of a letter or digit, in sizes of the text."""
 
 BAR_SHARE = 0.45
+KILO = 1000
 
 
 def _picture(draw: Callable[P, Figure]) -> Callable[P, str]:
@@ -149,6 +150,23 @@ def scatter(points: Sequence[tuple[float, float]], groups: Sequence[int], title:
     across, up = zip(*points, strict=True)
     axes.scatter(across, up, c=groups, cmap=colormaps["tab10"], vmin=0, vmax=9, s=3, linewidths=0)
     figure.text(0.5, 1 - HEAD / 2 / (SCATTER + HEAD), title, ha="center", va="center", color=MUTED)
+    return figure
+
+
+@_picture
+def front(points: Sequence[tuple[int, float]], float_accuracy: float) -> Figure:
+    """Accuracy by size of several files, and the float network's as a dashed line.
+
+    Args:
+        points: (bytes, accuracy in percent) of every file, at least one.
+        float_accuracy: in percent.
+    """
+    figure = _figure(CURVE_WIDTH, CURVE_HEIGHT)
+    axes = _axes(figure, *CURVE)
+    sizes, accuracies = zip(*sorted(points), strict=True)
+    axes.plot([size / KILO for size in sizes], accuracies, "o-", color=ACCENT, markersize=3.2)
+    axes.axhline(float_accuracy, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    _plain(axes, "accuracy, %", "kilobytes of the file", whole=False)
     return figure
 
 

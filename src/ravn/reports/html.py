@@ -18,11 +18,12 @@ PURPOSES = {
 """What the images of each split were used for; `_validation_purpose` adds the validation images."""
 
 
-def render_html(result: Result) -> str:
+def render_html(result: Result, *, front: Sequence[tuple[int, float]] = ()) -> str:
     """Draw a result as a self-contained page; the same result gives the same bytes.
 
     Args:
         result: what was measured.
+        front: bytes and accuracy in percent of all files, where the result is the last of several budgets.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -39,7 +40,7 @@ def render_html(result: Result) -> str:
         result=result,
         headings=HEADINGS,
         rows=[headline_cells(row) for row in result.rows],
-        pictures=_pictures(result),
+        pictures=_pictures(result, front),
         measured="test" if test_images else "validation",
         standard_error=_standard_error(result.test_accuracy, test_images),
         purposes=PURPOSES | {"validation": _validation_purpose(result)},
@@ -49,13 +50,14 @@ def render_html(result: Result) -> str:
     )
 
 
-def _pictures(result: Result) -> dict[str, str]:
+def _pictures(result: Result, front: Sequence[tuple[int, float]]) -> dict[str, str]:
     """All charts as SVG, by name; an empty string where nothing was recorded."""
     from ravn.reports import charts
 
     search = [point for point in result.search_curve if math.isfinite(point[1])]
     training = [point for point in result.training_curve if all(map(math.isfinite, point))]
     return {
+        "front": charts.front(front, result.float_test_accuracy) if front else "",
         "bits": charts.bits_by_layer(result.layers, result.bits_per_weight) if result.layers else "",
         "bytes": charts.bytes_by_layer(result.layers, result.file_bytes) if result.layers else "",
         "search": charts.search_curve(search, result.evaluations) if search else "",
