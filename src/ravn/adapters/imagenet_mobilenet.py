@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ravn.adapters.cifar_mobilenet import HEAD, STAGES, STEM
+from ravn.adapters.cifar_mobilenet import STAGES
+from ravn.adapters.inverted_residuals import HEAD, STEM
 
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
 OUTPUTS, BACKGROUND = 1001, 1
@@ -23,7 +24,7 @@ class FoldedMobileNetV2(nn.Module):
         self.Conv = nn.Conv2d(3, STEM, 3, 2)
         self._blocks: list[tuple[str, int, bool]] = []
         channels = STEM
-        for (expansion, outputs, count, _), first in zip(STAGES, STRIDES, strict=True):
+        for (_, expansion, outputs, count, _), first in zip(STAGES, STRIDES, strict=True):
             for number in range(count):
                 name = f"expanded_conv_{len(self._blocks)}" if self._blocks else "expanded_conv"
                 stride, inner = first if number == 0 else 1, expansion * channels

@@ -16,7 +16,8 @@ from ravn.training.straight_through import StraightThrough
 
 Curve = list[tuple[float, float, float]]
 
-_BROKEN = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, pickle.UnpicklingError)
+BROKEN = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, pickle.UnpicklingError)
+"""What reading a broken or foreign checkpoint may raise."""
 
 
 def save_checkpoint(
@@ -46,6 +47,11 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "notes": json.dumps({"codecs": codecs, "curve": curve, "trade_off": trade_off, "run": run}),
     }
+    write_state(path, state)
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors and notes to a file; an interrupted write leaves the former one."""
     stream = io.BytesIO()
     torch.save(state, stream)
     partial = path.with_name(path.name + ".partial")
@@ -94,5 +100,5 @@ def load_checkpoint(
         optimizer.load_state_dict(state["optimizer"])
         quantized.fit_levels({name: codec_from_config(config) for name, config in notes["codecs"].items()})
         return [(epoch, loss, accuracy) for epoch, loss, accuracy in notes["curve"]], float(notes["trade_off"])
-    except _BROKEN as error:
+    except BROKEN as error:
         raise InputError(f"{source} is not a checkpoint of this run; delete it to train from the start") from error

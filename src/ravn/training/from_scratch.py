@@ -1,10 +1,8 @@
 """Training of float networks to their full accuracy: what a network without a public checkpoint needs."""
 
 import copy
-import io
 import json
 import math
-import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +16,12 @@ from ravn.batches import network_inputs, shuffled, size
 from ravn.errors import InputError, RavnError
 from ravn.metrics.accuracy import top1_accuracy
 from ravn.task import Task
+from ravn.training.checkpoint import BROKEN, write_state
 from ravn.training.objective import channels_last, computes_bfloat16
 from ravn.training.randomness import seeded
 
 Curve = list[tuple[float, float, float]]
 """Per epoch: its number, the mean loss, and the validation accuracy in percent of the weights that would be kept."""
-
-_BROKEN = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -174,14 +171,7 @@ class _Training:
             "optimizer": self._optimizer.state_dict(),
             "notes": json.dumps({"curve": self.curve, "run": self._run}),
         }
-        stream = io.BytesIO()
-        torch.save(state, stream)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            partial.write_bytes(stream.getvalue())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_state(path, state)
 
     def load(self, path: Path) -> None:
         """Restore what `save` wrote.
@@ -198,5 +188,5 @@ class _Training:
             self.kept.load_state_dict(state["kept"])
             self._optimizer.load_state_dict(state["optimizer"])
             self.curve = [(epoch, loss, accuracy) for epoch, loss, accuracy in notes["curve"]]
-        except _BROKEN as error:
+        except BROKEN as error:
             raise InputError(f"{path} is not a checkpoint of this run; delete it to train from the start") from error
