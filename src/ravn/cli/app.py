@@ -1,8 +1,10 @@
 """The command `ravn`: what goes wrong for a user's reason becomes one sentence and exit code 2."""
 
+import glob
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, cast
 
 import typer
@@ -22,13 +24,8 @@ from ravn.version import __version__
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-_RESUMED = "; it goes on where it stopped when it is given --resume"
-RESUMABLE = {
-    "compress": _RESUMED,
-    "train": _RESUMED,
-    "reproduce": "; it goes on where it stopped when it is called again",
-}
-"""What becomes of a command that was interrupted."""
+RESUMABLE = ("compress", "train")
+"""Commands that go on with what they left at --out; `reproduce` does without being told."""
 
 CommandLineError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 """Base of what is wrong with a command line; recent versions of typer carry a click of their own and hide its name."""
@@ -81,8 +78,17 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{where}{error.strerror or error}", USAGE_ERROR)
     # Recent versions of typer turn Ctrl-C into this exit code themselves, without a word.
     if code == INTERRUPTED:
-        return _fail(f"interrupted{RESUMABLE.get(next(iter(arguments), ''), '')}", INTERRUPTED)
+        return _fail(f"interrupted{_resumption(arguments)}", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _resumption(arguments: Sequence[str]) -> str:
+    """What becomes of a command that was interrupted."""
+    command, out = next(iter(arguments), ""), dict(pairwise(arguments)).get("--out")
+    if command == "reproduce":
+        return "; it goes on where it stopped when it is called again"
+    begun = out is not None and any(Path(out).parent.glob(f"{glob.escape(Path(out).name)}*"))
+    return "; it goes on where it stopped when it is given --resume" if begun and command in RESUMABLE else ""
 
 
 def _told(error: typer.BadParameter, arguments: Sequence[str]) -> str:
