@@ -32,6 +32,7 @@ FLOAT_BYTES = 4
 MOST_BITS = 14
 """Bits per weight that are as good as float32; a budget beyond them is not used up."""
 RUNTIMES = ("float", "packed")
+CHEAP = "knapsack's or the equal step, from which it began"
 
 
 @dataclass(frozen=True)
@@ -160,18 +161,13 @@ class _Run:
             curve=(*self.allocation.curve, *((paid + number, loss) for number, loss in allocation.curve)),
         )
         self.equal = bench.codecs(problem.equal)
+        if allocation.outdone:
+            self.progress.stage(f"on images that the search has not seen, none of its plans beats the {CHEAP}")
         self._spent("search", start)
         start = time.perf_counter()
         self.progress.stage("rounding with error compensation")
-        plans = dict.fromkeys([allocation.selection, *allocation.finalists])
-        coded = stages.best_realised(
-            [bench.codecs(plan) for plan in plans],
-            model,
-            capacity,
-            judge=bench.holdout,
-            inputs=self.inputs,
-            progress=self.progress,
-        )
+        codecs = bench.codecs(allocation.selection)
+        coded = stages.realise(model, codecs, capacity, inputs=self.inputs, progress=self.progress)
         self._spent("rounding", start)
         return coded
 
@@ -294,6 +290,7 @@ class _Run:
             seed=settings.seed,
             epochs=settings.recipe.epochs,
             trained=self.trained,
+            outdone=self.allocation.outdone,
             preset=settings.preset,
             splits=self._splits(),
             rows=(floats, ours),

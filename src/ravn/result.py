@@ -96,6 +96,8 @@ class Result:
         epochs: epochs of training.
         trained: whether the file holds what training gave; without it, it holds the untrained network, which was nearer
             to the float one.
+        outdone: whether a cheap plan - the knapsack's or the equal step - was better on holdout images than all that
+            the search found, and was taken.
         preset: name of the preset.
         splits: number of images in each of train, calibration, validation and test.
         rows: headline table.
@@ -123,6 +125,7 @@ class Result:
     seed: int
     epochs: int
     trained: bool
+    outdone: bool
     preset: str
     splits: dict[str, int]
     rows: tuple[Measurement, ...]

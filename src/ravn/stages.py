@@ -238,26 +238,6 @@ def realise(
     return Coded(model, *encode_within(encode, codecs, capacity_bytes))
 
 
-def best_realised(
-    candidates: Sequence[Mapping[str, Codec]],
-    model: nn.Module,
-    capacity_bytes: int,
-    *,
-    judge: Judge | None,
-    inputs: Inputs,
-    progress: Progress,
-) -> Coded:
-    """Encode every candidate and keep the one with the least loss on the holdout images.
-
-    The search scores plans whose layers are rounded on float inputs; the file's layers are rounded
-    on the quantized network's. What is decided here is decided on the final codes.
-    """
-    coded = [realise(model, c, capacity_bytes, inputs=inputs, progress=progress) for c in candidates]
-    if judge is None or len(coded) == 1:
-        return coded[0]
-    return min(coded, key=lambda c: judge.loss(c.quantized()))
-
-
 def refined(
     coded: Coded, model: nn.Module, capacity_bytes: int, *, judge: Judge, inputs: Inputs, progress: Progress
 ) -> Coded:

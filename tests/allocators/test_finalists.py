@@ -25,7 +25,13 @@ def test_on_the_holdout_no_search_is_worse_than_the_knapsack_and_the_equal_plan(
 def test_a_search_stays_with_the_start_where_the_holdout_speaks_against_everything_else(name):
     problem = cascade(7, 13, seed=2, evaluations=50)
     stubborn = replace(problem, holdout_loss=lambda s: 0.0 if s == problem.equal else 1.0)
-    assert CONTENDERS[name](0).allocate(stubborn).selection == problem.equal
+    kept = CONTENDERS[name](0).allocate(stubborn)
+    assert kept.selection == problem.equal
+    assert kept.outdone
+    eager = replace(problem, holdout_loss=problem.loss)
+    found = CONTENDERS[name](0).allocate(eager)
+    starts = (problem.equal, KnapsackAllocator().allocate(problem).selection)
+    assert found.outdone == (found.selection in starts)
 
 
 def test_the_holdout_is_asked_about_few_plans_and_about_none_twice(name):

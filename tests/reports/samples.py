@@ -46,6 +46,7 @@ def made_result(layers=6, clusters=1, seed=0, **changes):
         "seed": seed,
         "epochs": 3,
         "trained": True,
+        "outdone": False,
         "preset": "default",
         "splits": {"train": 45000, "calibration": 512, "validation": 5000, "test": 10000},
         "rows": (

@@ -7,7 +7,7 @@ import numpy as np
 from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
 from ravn.allocators.random_search import random_selection, repaired
-from ravn.allocators.starts import cheap_starts, finalist
+from ravn.allocators.starts import cheap_starts, conclusion
 
 _PATIENCE = 50
 
@@ -51,7 +51,7 @@ class EvolutionaryAllocator:
                 plan = self._child(problem, sorted(paid, key=lambda s: (paid[s], s))[: self.parents], generator)
             repeats = repeats + 1 if plan in ledger.known else 0
             ledger.loss(plan)
-        return ledger.allocation(finalist(ledger, starts))
+        return conclusion(ledger, starts)
 
     def _child(self, problem: Problem, parents: list[Selection], generator: np.random.Generator) -> Selection:
         mother, father = (np.array(parents[generator.integers(len(parents))]) for _ in range(2))

@@ -8,7 +8,7 @@ import numpy as np
 from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
 from ravn.allocators.selections import Table, swapped
-from ravn.allocators.starts import cheap_starts, finalist
+from ravn.allocators.starts import cheap_starts, conclusion
 
 _AT_ONCE = 64
 
@@ -47,7 +47,7 @@ class LocalSearchAllocator:
                 if ledger.loss(plan) < ledger.loss(best):
                     best, improved = plan, True
                     break
-        return ledger.allocation(finalist(ledger, starts))
+        return conclusion(ledger, starts)
 
 
 def swaps(table: Table, selection: Selection, capacity: int, generator: np.random.Generator) -> Iterator[Selection]:

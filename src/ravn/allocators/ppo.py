@@ -12,7 +12,7 @@ from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
 from ravn.allocators.randomness import PrivateRandomness
 from ravn.allocators.selections import Floats
-from ravn.allocators.starts import Starts, cheap_starts, finalist
+from ravn.allocators.starts import Starts, cheap_starts, conclusion
 from ravn.allocators.surrogate import Surrogate
 from ravn.allocators.surrogate_search import modelled
 from ravn.errors import MissingPackageError
@@ -75,7 +75,7 @@ class PPOAllocator:
         # The surrogate is a model of log(loss): it needs one to begin with.
         if ledger.left > 0 and modelled(ledger):
             _Search(self, ledger, starts).run()
-        return ledger.allocation(finalist(ledger, starts))
+        return conclusion(ledger, starts)
 
 
 class _Search:

@@ -88,14 +88,14 @@ class Allocation:
         evaluations: calls of `Problem.loss` that were paid for (repeated selections are
             remembered, not paid twice).
         curve: (evaluation number, best feasible loss so far) wherever it improved.
-        finalists: other plans that deserve to be encoded in full and compared on the holdout
+        outdone: whether a cheap plan that the search began from, and none that it found, is the best on the holdout
             images.
     """
 
     selection: Selection
     evaluations: int
     curve: tuple[tuple[int, float], ...] = ()
-    finalists: tuple[Selection, ...] = ()
+    outdone: bool = False
 
 
 class Allocator(Protocol):

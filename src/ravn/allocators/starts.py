@@ -1,10 +1,10 @@
 """Where the searches start and end: the better of two cheap plans, and the plan that generalises best."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ravn.allocators.knapsack import solve
 from ravn.allocators.ledger import Ledger
-from ravn.allocators.problem import Selection
+from ravn.allocators.problem import Allocation, Selection
 from ravn.allocators.selections import Table, sizes, smallest, table_of
 from ravn.allocators.sensitivity import measure
 
@@ -47,3 +47,9 @@ def finalist(ledger: Ledger, starts: Starts) -> Selection:
     """
     plans = dict.fromkeys((*starts.plans, *ledger.incumbents[-_FINALISTS:]))
     return min(plans, key=ledger.problem.holdout_loss)
+
+
+def conclusion(ledger: Ledger, starts: Starts) -> Allocation:
+    """What a search returns: the plan that the holdout images choose, and whether it found that plan itself."""
+    selection = finalist(ledger, starts)
+    return replace(ledger.allocation(selection), outdone=selection in starts.plans)

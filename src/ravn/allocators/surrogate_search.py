@@ -8,7 +8,7 @@ import numpy as np
 from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
 from ravn.allocators.selections import Table, swapped
-from ravn.allocators.starts import Starts, cheap_starts, finalist
+from ravn.allocators.starts import Starts, cheap_starts, conclusion
 from ravn.allocators.surrogate import Surrogate
 
 _PATIENCE = 5
@@ -50,7 +50,7 @@ class SurrogateAllocator:
             for _ in range(min(self.bought, ledger.left)):
                 self._step(ledger, starts, surrogate, generator)
             idle = 0 if len(ledger.known) > paid else idle + 1
-        return ledger.allocation(finalist(ledger, starts))
+        return conclusion(ledger, starts)
 
     def model(self, ledger: Ledger, starts: Starts) -> Surrogate:
         """The model of the loss, fitted to all paid plans."""
