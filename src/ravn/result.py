@@ -96,8 +96,6 @@ class Result:
         epochs: epochs of training.
         trained: whether the file holds what training gave; without it, it holds the untrained network, which was nearer
             to the float one.
-        outdone: whether a cheap plan - the knapsack's or the equal step - was better on holdout images than all that
-            the search found, and was taken.
         preset: name of the preset.
         splits: number of images in each of train, calibration, validation and test.
         rows: headline table.
@@ -109,6 +107,8 @@ class Result:
         seconds: wall time in seconds of each stage, by name.
         versions: versions of ravn, torch and Python, and the machine's processor.
         command: the command line, or "".
+        outdone: whether a cheap plan - the knapsack's or the equal step - was better on holdout images than all that
+            the search found, and was taken.
     """
 
     model: str
@@ -125,7 +125,6 @@ class Result:
     seed: int
     epochs: int
     trained: bool
-    outdone: bool
     preset: str
     splits: dict[str, int]
     rows: tuple[Measurement, ...]
@@ -136,6 +135,7 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
+    outdone: bool = False
 
     def to_json(self) -> str:
         """The result as indented JSON; `Result.from_json` reads it back."""
