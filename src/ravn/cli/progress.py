@@ -1,6 +1,6 @@
 """What a person sees: tables on the output, progress bars on the error stream."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from rich.console import Console
@@ -41,3 +41,6 @@ class Bars:
         shown = self._console.is_terminal
         with Progress(*columns, console=self._console, transient=True, disable=not shown) as bars:
             yield from bars.track(items, total=total, description=title)
+
+    def figures(self, step: int, values: Mapping[str, float]) -> None:
+        """Show none: bars are gone too soon to be read."""
