@@ -20,6 +20,7 @@ from ravn.errors import RavnError
 from ravn.fidelity import performance_gap
 from ravn.layers import set_weights
 from ravn.metrics import top1_accuracy
+from ravn.progress import Silent
 from ravn.task import Task
 from ravn.training import Recipe, Trained, mixed, train
 from ravn.training.divergence import Place, check_gradients
@@ -116,6 +117,31 @@ def test_every_epoch_has_an_order_of_its_own(task: Task) -> None:
     first, second, third = (torch.cat(batches).tolist() for batches in epochs.values())
     assert sorted(first) == sorted(second) == sorted(third)
     assert first != second != third != first
+
+
+def test_every_step_tells_its_figures_and_every_epoch_its_accuracy(task: Task) -> None:
+    told: list[tuple[int, dict[str, float]]] = []
+
+    class Listening(Silent):
+        def figures(self, step: int, values: dict[str, float]) -> None:
+            told.append((step, dict(values)))
+
+    codecs = coarse_codecs(task.model)
+    capacity = round(0.9 * payload_bytes(task.model, codecs))
+    recipe = replace(FAST, epochs=2, fidelity=0.5)
+    trained = train(task, task.model, codecs, capacity, recipe=recipe, progress=Listening())
+    steps = [values for _, values in told if "loss/total" in values]
+    assert [step for step, values in told if "loss/total" in values] == list(range(1, 17))
+    for values in steps:
+        parts = 0.5 * values["loss/fidelity"] + values["loss/lambda"] * values["loss/performance gap"]
+        assert values["loss/total"] == pytest.approx(parts, rel=1e-5)
+        assert (
+            values["learning rate"] <= FAST.learning_rate * FAST.decay_per_bit ** (values["bits per weight"] - 1) * 1.2
+        )
+    weights = sum(latent.numel() for latent in trained.latents.values())
+    assert steps[-1]["bits per weight"] == pytest.approx(8 * capacity / weights, rel=0.1)
+    epochs = [(step, values["validation/accuracy"]) for step, values in told if "validation/accuracy" in values]
+    assert epochs == [(8, trained.curve[0][2]), (16, trained.curve[1][2])]
 
 
 def test_training_starts_from_the_float_weights_and_shows_them_quantized(task: Task) -> None:

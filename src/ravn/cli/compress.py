@@ -14,13 +14,24 @@ from ravn.allocators import ALLOCATORS, Allocator, allocator_from_name
 from ravn.arms import ARMS
 from ravn.arms import arm as arm_of
 from ravn.baselines import compare
-from ravn.cli.options import Data, Device, Normalize, Seed, Weights, chosen_budgets, chosen_device
-from ravn.cli.progress import Bars
-from ravn.cli.run_folder import MODEL, finish_front, finish_run, finished, is_run, open_run, show
+from ravn.cli.options import (
+    Compile,
+    Data,
+    Device,
+    Normalize,
+    Seed,
+    TensorBoard,
+    Weights,
+    chosen_budgets,
+    chosen_device,
+)
+from ravn.cli.progress import listening
+from ravn.cli.run_folder import LOG, MODEL, finish_front, finish_run, finished, is_run, open_run, show
 from ravn.errors import InputError
 from ravn.fixed_plans import FixedPlan
 from ravn.pipeline import compress as run_pipeline
 from ravn.plan import Budget
+from ravn.progress import Later
 from ravn.result import Result
 from ravn.settings import Settings
 from ravn.settings import preset as settings_of
@@ -62,13 +73,16 @@ def compress(  # noqa: PLR0913 - one option each
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also measure fixed-rate baselines.")] = False,
+    tensorboard: TensorBoard = False,
+    compile_network: Compile = False,
 ) -> None:
     """Compress a trained network into at most the given bytes."""
-    options = {k: v for k, v in locals().items() if k not in ("out", "resume")}
+    options = {k: v for k, v in locals().items() if k not in ("out", "resume", "tensorboard", "compile_network")}
     budgets = chosen_budgets(bits, size_bytes, ratio)
     settings = settings_of(preset, epochs=epochs, seed=seed, device=chosen_device(device))
     if evaluations is not None:
         settings = replace(settings, evaluations=evaluations)
+    settings = replace(settings, recipe=replace(settings.recipe, compiled=compile_network))
     decider, settings = _decider(arm, allocator, settings)
     if weights is None and model.startswith(UNTRAINED):
         raise InputError(f"--model {model} has no weights of its own; give --weights FILE")
@@ -77,7 +91,7 @@ def compress(  # noqa: PLR0913 - one option each
         """The network and its images."""
         return make_task(model, data, weights=weights, normalize=normalize, seed=seed)
 
-    job = _Job(task, decider, settings, options, baselines)
+    job = _Job(task, decider, settings, options, baselines, tensorboard)
     with processes.joined(settings.device):
         if not processes.is_first():
             job.help(budgets)
@@ -102,6 +116,7 @@ class _Job:
     settings: Settings
     options: Mapping[str, Any]
     baselines: bool
+    tensorboard: bool
 
     def run(self, budget: Budget, out: Path, *, resume: bool) -> Result:
         """Compress into one run folder."""
@@ -110,12 +125,14 @@ class _Job:
             processes.from_first(former is not None)
             if former is not None:
                 return former
-            bars = Bars()
-            compressed = run_pipeline(self.task(), budget, self.decider, self.settings, folder=out, progress=bars)
-            result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
-            if self.baselines:
-                rows = compare(self.task(), result.file_bytes, self.settings, bars)
-                result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
+            with listening(out / LOG if self.tensorboard else None) as progress:
+                compressed = run_pipeline(
+                    self.task(), budget, self.decider, self.settings, folder=out, progress=progress
+                )
+                result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
+                if self.baselines:
+                    rows = compare(self.task(), result.file_bytes, self.settings, Later(progress, None))
+                    result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
             finish_run(out, replace(compressed, result=result))
             return result
 

@@ -9,11 +9,10 @@ from ravn.adapters import make_task
 from ravn.adapters.weights import weights_bytes
 from ravn.artifact import write_atomic
 from ravn.batches import size
-from ravn.cli.options import Data, Device, Normalize, Seed, chosen_device
-from ravn.cli.progress import Bars, output
+from ravn.cli.options import Data, Device, Normalize, Seed, TensorBoard, chosen_device
+from ravn.cli.progress import listening, output
 from ravn.errors import InputError
 from ravn.metrics import top1_accuracy
-from ravn.progress import Progress, Silent
 from ravn.training import processes
 from ravn.training.from_scratch import FloatRecipe, train_from_scratch
 
@@ -34,6 +33,7 @@ def train(  # noqa: PLR0913 - one option each
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training of OUT.")] = False,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """Train a float network on labelled images; it goes on after an interruption when given --resume."""
     checkpoint = out.with_name(out.name + ".checkpoint")
@@ -52,11 +52,11 @@ def train(  # noqa: PLR0913 - one option each
             _ensure_writable(out, checkpoint, resume=resume)
         task = make_task(model, data, normalize=normalize, seed=seed, pretrained=False)
         task.model.to(place)
-        progress: Progress = Bars() if first else Silent()
-        if first:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        progress.stage(f"training {model} on {size(task.train):,} images of {task.data_name}")
-        train_from_scratch(task, recipe, seed=seed, checkpoint=checkpoint, progress=progress)
+        with listening(out.with_name(out.name + ".tensorboard") if tensorboard else None) as progress:
+            if first:
+                out.parent.mkdir(parents=True, exist_ok=True)
+            progress.stage(f"training {model} on {size(task.train):,} images of {task.data_name}")
+            train_from_scratch(task, recipe, seed=seed, checkpoint=checkpoint, progress=progress)
     if first:
         test = task.test if task.test is not None else task.validation
         accuracy = top1_accuracy(task.model, test, task.transform)

@@ -76,9 +76,12 @@ def train(
             what can be coded, or the checkpoint can't be written. The checkpoint of the last epoch is left.
     """
     processes.ensure_shareable(recipe.batch_size, size(task.train))
+    processes.ensure_compilable(compiled=recipe.compiled, batch_statistics=recipe.batch_statistics)
     run = _Training(task, start, codecs, capacity_bytes, recipe)
     plan = {name: codec.config() for name, codec in codecs.items()}
-    about = {"recipe": asdict(recipe), "seed": seed, "capacity_bytes": capacity_bytes, "plan": plan}
+    # Compiled or not, it is the same run.
+    recipe_told = {name: value for name, value in asdict(recipe).items() if name != "compiled"}
+    about = {"recipe": recipe_told, "seed": seed, "capacity_bytes": capacity_bytes, "plan": plan}
     former = processes.from_first(checkpoint.read_bytes() if checkpoint is not None and checkpoint.exists() else None)
     run.begin(former, about, source=str(checkpoint))
     for epoch in range(len(run.curve), recipe.epochs):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,6 +13,7 @@ from ravn.distances import DISTANCES
 from ravn.fidelity import feature_points, features, fidelity_loss, performance_gap, ravn_loss
 from ravn.task import Task
 from ravn.training import processes
+from ravn.training.compilation import Network, compiled
 from ravn.training.divergence import first_broken_layer
 from ravn.training.recipe import Recipe
 
@@ -36,6 +38,8 @@ class Objective:
         self.parts = (0.0, 0.0)
         self._teacher = channels_last(copy.deepcopy(task.model)).eval()
         self._model, self._recipe = model, recipe
+        prepared: Callable[[nn.Module], Network] = compiled if recipe.compiled else lambda network: network
+        self._call_teacher, self._call = prepared(self._teacher), prepared(model)
         self._transform, self._device = task.transform, next(model.parameters()).device
         self._half = recipe.mixed_precision and computes_bfloat16(self._device)
         self._points: tuple[str, ...] | None = None if recipe.fidelity else ()
@@ -85,9 +89,9 @@ class Objective:
             self._points = feature_points(self._teacher, names, inputs[:2])
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             with torch.no_grad(), features(self._teacher, self._points) as reference:
-                target = self._teacher(inputs).float()
+                target = self._call_teacher(inputs).float()
             with features(self._model, self._points) as ours:
-                logits = self._model(inputs).float()
+                logits = self._call(inputs).float()
         gap = recipe.distillation * performance_gap(target, logits)
         if recipe.labels:
             gap = gap + recipe.labels * functional.cross_entropy(logits, labels.to(self._device))

@@ -85,6 +85,18 @@ def ensure_shareable(batch_size: int, images: int) -> None:
         )
 
 
+def ensure_compilable(*, compiled: bool, batch_statistics: bool) -> None:
+    """Refuse compiled networks whose batch norms would have to wait for other processes.
+
+    Raises:
+        InputError: they would.
+    """
+    if compiled and batch_statistics and count() > 1:
+        raise InputError(
+            f"compiled batch norms can't share their statistics among {count()} processes; leave --compile out"
+        )
+
+
 def first_told(value: T | None) -> T | None:
     """The first value, in the order of the processes, that is not None; every process has to ask."""
     if count() == 1:

@@ -33,6 +33,8 @@ class Recipe:
             on a scale, such as tokens, never are.
         refit_every: steps between two fits of steps, centroids and code lengths to the weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
+        compiled: train with `torch.compile`; it takes minutes at first, and on CPUs it saved 3 % of a step
+            (docs/experiments.md).
         batch_statistics: batch norms normalise by the statistics of every batch and are re-estimated afterwards, as in
             the training of float networks; otherwise they keep the statistics of the float network, as the file does.
 
@@ -59,6 +61,7 @@ class Recipe:
     refit_every: int = 50
     mixed_precision: bool = True
     batch_statistics: bool = False
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         ensure_count("epochs", self.epochs, 0)
@@ -84,6 +87,11 @@ class Recipe:
             )
         if not self.fidelity + self.distillation + self.labels:
             raise InputError("a recipe without fidelity, distillation and labels minimises nothing; give one of them")
+        if self.compiled and self.fidelity:
+            raise InputError(
+                f"a fidelity of {self.fidelity} looks into the network, which a compiled one doesn't allow;"
+                " leave --compile out, or give fidelity = 0"
+            )
         if self.dual_rate and not self.distillation + self.labels:
             raise InputError(
                 f"a dual_rate of {self.dual_rate} moves lambda by a performance gap that has no weight;"
