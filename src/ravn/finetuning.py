@@ -1,7 +1,7 @@
 """The stage that trains: which plan is worth it, the training, and the codes of what came out."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -9,17 +9,19 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
+from ravn.artifact import size_bytes
 from ravn.batches import calibration_inputs, drawn, in_order, network_inputs, size
-from ravn.batchnorm import reestimated
+from ravn.batchnorm import canonical, reestimated, shortened
 from ravn.codecs import Codec, Encoded
 from ravn.encoding import encode_network, encode_within
 from ravn.layers import set_weights, weight_layers
 from ravn.progress import Later, Progress
 from ravn.scoring import Judge
 from ravn.settings import Settings
-from ravn.stages import Coded, floor_of
+from ravn.stages import Coded, artifact_of, floor_of, mantissa_bits
 from ravn.task import Task
 from ravn.training import Trained, mixed, train
+from ravn.training.norms import train_norms
 
 TRAINING_SHARE = 0.998
 """Share of the capacity that training aims at, so that what it ends with still fits: trained codes bear no rounding."""
@@ -32,6 +34,9 @@ JUDGED_IMAGES, JUDGED_BATCH = 1024, 128
 
 NORM_IMAGES = 2048
 """Training images on which batch norms are re-estimated after training."""
+
+COARSER = 3
+"""Bits of mantissa that polished biases and norms may lose if they don't fit otherwise."""
 
 
 def most_trainable(
@@ -131,6 +136,43 @@ def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: S
         if excess <= 0:
             return Coded(model, codecs, encoded)
         capacity -= excess
+
+
+def polished(
+    task: Task, coded: Coded, limit_bytes: int, *, allocator: str, settings: Settings, progress: Progress
+) -> Coded | None:
+    """The same codes under biases and norms that were trained for them; None where these don't fit beside the codes.
+
+    Where they take too many bytes they are rounded more coarsely, by up to `COARSER` bits of mantissa.
+
+    Args:
+        task: the float network and its images.
+        coded: what the file would hold otherwise.
+        limit_bytes: the largest allowed file.
+        allocator: name of what decided bit-widths, which the file holds too.
+        settings: recipe and seed of the training before.
+        progress: is told how far the work is.
+    """
+    network = train_norms(
+        task, coded.quantized(), coded.encoded.keys(), recipe=settings.recipe, seed=settings.seed, progress=progress
+    )
+    kept = mantissa_bits(network, limit_bytes)
+    for bits in range(kept, max(kept - COARSER, 1) - 1, -1):
+        rounded = replace(coded, model=_rounded(network, coded.encoded.keys(), bits))
+        if size_bytes(artifact_of(task, rounded, allocator, limit_bytes)) <= limit_bytes:
+            return rounded
+    return None
+
+
+def _rounded(network: nn.Module, codes: Collection[str], mantissa_bits: int) -> nn.Module:
+    """A copy whose biases and norms are what a file of these bits would hold."""
+    network = copy.deepcopy(network)
+    network.load_state_dict(canonical(network))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name not in codes and parameter.is_floating_point():
+                parameter.copy_(shortened(parameter, mantissa_bits))
+    return network
 
 
 def nearest_to_float(task: Task, candidates: Sequence[Coded], settings: Settings) -> Coded:

@@ -124,8 +124,29 @@ class _Run:
         nearer = finetuning.nearest_to_float(self.task, (coded, untrained), self.settings)
         self.trained = nearer is not untrained
         if not self.trained:
-            self.progress.stage("training brought the network no nearer to the float one: the file holds it untrained")
-        return nearer
+            self.progress.stage("training brought the network no nearer to the float one: its weights stay untrained")
+        return self._polished(nearer)
+
+    def _polished(self, coded: Coded) -> Coded:
+        """The same codes under trained biases and norms, if these bring the network nearer to the float one."""
+        start = time.perf_counter()
+        self.progress.stage("training norms and biases under the final codes")
+        candidate = finetuning.polished(
+            self.task,
+            coded,
+            self.limit_bytes,
+            allocator=self.allocator.name,
+            settings=self.settings,
+            progress=Later(self.progress, None),
+        )
+        if candidate is not None:
+            coded = finetuning.nearest_to_float(self.task, (coded, candidate), self.settings)
+        if coded is not candidate:
+            self.progress.stage(
+                "that brought the network no nearer to the float one: norms and biases stay as they were"
+            )
+        self._spent("training", start)
+        return coded
 
     def _decided(self, model: nn.Module, number: int) -> Coded:
         if isinstance(self.allocator, FixedPlan):

@@ -94,8 +94,8 @@ class Result:
         evaluations: forward passes of the calibration images that the search paid for.
         seed: seed of the run.
         epochs: epochs of training.
-        trained: whether the file holds what training gave; without it, it holds the untrained network, which was nearer
-            to the float one.
+        trained: whether the weights in the file are what training gave; if not, the untrained ones were nearer to the
+            float network. Norms and biases may have been trained under them.
         preset: name of the preset.
         splits: number of images in each of train, calibration, validation and test.
         rows: headline table.

@@ -112,14 +112,19 @@ def artifact_of(task: Task, coded: Coded, allocator: str, limit_bytes: int) -> A
     has for a weight.
     """
     tied, parameters = tied_parameters(coded.model), dict(coded.model.named_parameters())
-    rate = 8 * limit_bytes / sum(p.numel() for p in parameters.values())
-    kept = min(math.ceil(rate) + SPARE_BITS, MOST_BITS)
+    kept = mantissa_bits(coded.model, limit_bytes)
     tensors = {
         name: shortened(tensor, kept) if name in parameters and tensor.is_floating_point() else tensor
         for name, tensor in canonical(coded.model).items()
         if name not in coded.encoded and name not in tied
     }
     return Artifact(task.model_name, task.preprocessing, coded.encoded, coded.codecs, tensors, tied, allocator)
+
+
+def mantissa_bits(model: nn.Module, limit_bytes: int) -> int:
+    """Bits of mantissa that a file of so many bytes keeps of biases and batch norms."""
+    rate = 8 * limit_bytes / sum(p.numel() for p in model.parameters())
+    return min(math.ceil(rate) + SPARE_BITS, MOST_BITS)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def test_an_interrupted_training_goes_on_only_when_asked_to(ravn, tmp_path: Path
     assert out.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(ravn, tmp_path: Path) -> None:
     together, alone = tmp_path / "together.safetensors", tmp_path / "alone.safetensors"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ravn"]
