@@ -46,6 +46,31 @@ def test_an_interrupted_training_goes_on_only_when_asked_to(ravn, tmp_path: Path
     assert out.read_bytes() == whole.read_bytes()
 
 
+def test_an_interrupted_log_has_every_step_once(ravn, tmp_path: Path, monkeypatch) -> None:
+    events = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="needs the extra tensorboard"
+    )
+    words = [*TRAIN, "--epochs", "2", "--batch-size", "300", "--tensorboard", "--out", tmp_path / "float.safetensors"]
+    tracked = []
+
+    def interrupt(_, items, title, total):
+        for item in items:
+            tracked.append(item)
+            if len(tracked) == 5:
+                raise KeyboardInterrupt
+            yield item
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ravn.cli.progress.Bars.track", interrupt)
+        assert ravn(*words)[0] == 130
+    assert ravn(*words, "--resume")[0] == 0
+    log = events.EventAccumulator(str(tmp_path / "float.safetensors.tensorboard"))
+    log.Reload()
+    # An epoch has 900 images, three steps; the first run was in its second step of the second.
+    assert [event.step for event in log.Scalars("loss/total")] == [1, 2, 3, 4, 5, 6]
+    assert [event.step for event in log.Scalars("validation/accuracy")] == [3, 6]
+
+
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(ravn, tmp_path: Path) -> None:
     together, alone = tmp_path / "together.safetensors", tmp_path / "alone.safetensors"
