@@ -20,7 +20,7 @@ from ravn.task import Task
 from ravn.training import Recipe
 from ravn.training.norms import steps_of, train_norms
 
-RECIPE = Recipe(epochs=40, batch_size=32, learning_rate=3e-3, mixed_precision=False)
+RECIPE = Recipe(epochs=40, batch_size=32, learning_rate=1e-2, mixed_precision=False)
 
 
 @pytest.fixture(scope="module")

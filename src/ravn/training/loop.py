@@ -118,6 +118,7 @@ class _Training:
         self._objective = Objective(task, self.model, recipe)
         self.steps = max(-(-size(task.train) // recipe.batch_size), 1)
         self.curve: Curve = []
+        self._loss = 0.0
 
     def begin(self, former: bytes | None, about: Mapping[str, Any], *, source: str) -> None:
         """Go on from a checkpoint, or fit levels to the weights for the first time."""

@@ -35,7 +35,7 @@ def train_norms(
         task: its model is the float teacher; it is not changed.
         network: holds the final weights; it is not changed.
         fixed: names of the parameters that stay as they are.
-        recipe: of the training before: its loss, batches, schedule, and rate of what is not a code.
+        recipe: of the training before: its loss, batches, schedule and rate.
         seed: decides order and augmentation.
         progress: is told how far it is.
 
@@ -51,7 +51,7 @@ def train_norms(
     moved = {name: p for name, p in model.named_parameters() if name not in fixed}
     if not moved:
         return model
-    peak = recipe.learning_rate * recipe.other_rate
+    peak = recipe.learning_rate
     optimizer = torch.optim.AdamW(moved.values(), lr=peak, weight_decay=0.0)
     objective = Objective(task, model, recipe)
     total = steps_of(recipe, size(task.train))
