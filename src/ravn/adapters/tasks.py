@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ravn.adapters.data import ImageData, open_data
 from ravn.adapters.networks import build_model, own_preprocessing
-from ravn.adapters.weights import fill_weights, load_weights
+from ravn.adapters.weights import fill_weights, load_weights, of_classes
 from ravn.batches import fetch
 from ravn.errors import InputError
 from ravn.task import Task
@@ -28,6 +28,7 @@ def make_task(
         model: name of the network; see `build_model`.
         data: name of the data; see `open_data`.
         weights: file of float weights; without one the network's own pretrained weights are used, where it has some.
+            Where the data has some of ImageNet's classes, a classifier of all of them is cut to those.
         normalize: how images become inputs; see `load_data`.
         seed: of the initial weights, where nothing fills them.
         pretrained: False leaves the initial weights where no file is given, for training.
@@ -39,9 +40,14 @@ def make_task(
     opened = open_data(data)
     read = None if weights is None else load_weights(weights)
     torch.manual_seed(seed)
-    network = build_model(model, len(opened.classes), pretrained=pretrained and read is None)
+    fetched = pretrained and read is None
+    network = build_model(model, len(opened.classes), pretrained=fetched and not opened.places)
+    if fetched and opened.places and model.startswith("timm:"):
+        read = build_model(model, pretrained=True).state_dict()
     if read is not None:
-        fill_weights(network, read, str(weights))
+        source = model if weights is None else str(weights)
+        read = of_classes(read, network, opened.places, source) if opened.places else read
+        fill_weights(network, read, source)
     images = opened.prepare(normalize, own_preprocessing(model, network))
     network.eval()
     check_fit(network, images, model, data)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ravn.arms import ARMS
 from ravn.reproduce.archive import Archive, setting_of
-from ravn.reproduce.catalogue import DATASETS, NETWORKS
+from ravn.reproduce.catalogue import DATASETS, LARGE, NETWORKS
 from ravn.reproduce.cells import FLOAT, FOUR_BIT, PROPOSED, SAME_BYTES, Record
 from ravn.reproduce.paper import FLOAT_BYTES, MEGABYTE, PAPER
 from ravn.reproduce.running import INFERENCES
@@ -69,7 +69,7 @@ def accuracy(archive: Archive) -> Table:
                 cells = [f"{measure(found[m]):.2f}" if m in found else NONE for m in SIDE_BY_SIDE]
                 rows.append(Row((*name, f"ours, {_settings(proposed)}: {label}", *cells), ours=True))
             sentences.append(_accuracy_sentence(found))
-            sentences += _about_imagenet(network, proposed) if dataset == "imagenet" else []
+            sentences += _about_imagenet(network, proposed) if dataset in LARGE else []
     columns = ("network", "data", "whose", *BY_METHOD)
     missing = _missing(archive, [(d, n) for n, row in PAPER.tables["1"]["rows"].items() for d in row])
     note = "AP is the macro average precision, which the paper says it calls accuracy; its figures look like top-1."
@@ -80,7 +80,8 @@ def _about_imagenet(network: str, record: Record) -> list[str]:
     title, note = NETWORKS[network].title, NETWORKS[network].note
     return [
         *([f"{title}: {note}."] if note else []),
-        f"{title} on ImageNet: {record.test_images:,} test images; the paper's 10,000 of 100 classes would be 5,000.",
+        f"{title} on {DATASETS[record.cell.dataset]}: {record.test_images:,} test images; the paper's 10,000 of 100 classes"
+        " would be 5,000.",
     ]
 
 
