@@ -54,9 +54,8 @@ class CifarResNet200(nn.Module):
         for blocks, width, stride in zip(BLOCKS, WIDTHS, STRIDES, strict=True):
             first = PreactivatedBottleneck(channels, width, stride)
             channels = EXPANSION * width
-            stages.append(
-                nn.Sequential(first, *(PreactivatedBottleneck(channels, width, 1) for _ in range(blocks - 1)))
-            )
+            rest = [PreactivatedBottleneck(channels, width, 1) for _ in range(blocks - 1)]
+            stages.append(nn.Sequential(first, *rest))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.bn = nn.BatchNorm2d(channels)
         self.linear = nn.Linear(channels, classes)

@@ -78,10 +78,10 @@ def accuracy(archive: Archive) -> Table:
 
 def _about_imagenet(network: str, record: Record) -> list[str]:
     title, note = NETWORKS[network].title, NETWORKS[network].note
+    images = f"{record.test_images:,} test images; the paper's 10,000 of 100 classes would be 5,000"
     return [
         *([f"{title}: {note}."] if note else []),
-        f"{title} on {DATASETS[record.cell.dataset]}: {record.test_images:,} test images; the paper's 10,000 of 100 classes"
-        " would be 5,000.",
+        f"{title} on {DATASETS[record.cell.dataset]}: {images}.",
     ]
 
 
