@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ravn.result import Result
 
-DISTINCT = ("--bits", "--bytes", "--ratio", "--epochs")
+DISTINCT = ("--bits", "--bytes", "--ratio", "--epochs", "--teacher")
 OPEN, CLOSE = "<!-- results -->", "<!-- /results -->"
 
 

@@ -72,7 +72,7 @@ def compress(
 
     Raises:
         BudgetError: the budget is below the smallest possible file.
-        InputError: the network has nothing to compress, or holds NaN or infinity.
+        InputError: the network has nothing to compress, or holds NaN or infinity; a teacher is given that can't teach.
     """
     run = _Run(task, budget, allocator, settings, folder, progress)
     coded = run.codes()
@@ -92,6 +92,7 @@ class _Run:
         folder: Path | None,
         progress: Progress,
     ) -> None:
+        finetuning.ensure_teachable(task, settings.recipe)
         task.model.to(settings.device).eval()
         self.task, self.allocator, self.settings = task, allocator, settings
         self.folder, self.progress = folder, progress
@@ -290,6 +291,7 @@ class _Run:
             seed=settings.seed,
             epochs=settings.recipe.epochs,
             trained=self.trained,
+            teacher=task.teacher_name,
             outdone=self.allocation.outdone,
             preset=settings.preset,
             splits=self._splits(),

@@ -109,6 +109,7 @@ class Result:
         command: the command line, or "".
         outdone: whether a cheap plan - the knapsack's or the equal step - was better on holdout images than all that
             the search found, and was taken.
+        teacher: name of the network whose outputs training imitated; "" for the float network itself.
     """
 
     model: str
@@ -136,6 +137,7 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
     outdone: bool = False
+    teacher: str = ""
 
     def to_json(self) -> str:
         """The result as indented JSON; `Result.from_json` reads it back."""

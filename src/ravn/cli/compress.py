@@ -56,6 +56,9 @@ def compress(  # noqa: PLR0913 - one option each
     allocator: Annotated[str, typer.Option(help=" | ".join(ALLOCATORS), metavar="NAME")] = DEFAULT_ALLOCATOR,
     arm: Annotated[str | None, typer.Option(help=f"Ablation (Table 6): {' | '.join(ARMS)}", metavar="NAME")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 looks at no label.", min=0)] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Larger network that training imitates, with its weights.", metavar="NAME[=FILE]")
+    ] = None,
     evaluations: Annotated[int | None, typer.Option(help="Plans that the search may score.", min=0)] = None,
     preset: Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")] = "default",
     seed: Seed = 0,
@@ -72,10 +75,12 @@ def compress(  # noqa: PLR0913 - one option each
     decider, settings = _decider(arm, allocator, settings)
     if weights is None and model.startswith(UNTRAINED):
         raise InputError(f"--model {model} has no weights of its own; give --weights FILE")
+    if teacher is not None and "=" not in teacher and teacher.startswith(UNTRAINED):
+        raise InputError(f"--teacher {teacher} has no weights of its own; give --teacher {teacher}=FILE")
 
     def task() -> Task:
         """The network and its images."""
-        return make_task(model, data, weights=weights, normalize=normalize, seed=seed)
+        return make_task(model, data, weights=weights, normalize=normalize, seed=seed, teacher=teacher)
 
     job = _Job(task, decider, settings, options, baselines)
     with processes.joined(settings.device):

@@ -20,7 +20,7 @@ class Objective:
     """L_RAVN (Eq. 7) of a network's batches.
 
     Args:
-        task: its model is the float network.
+        task: its teacher, or else its float network, is the reference.
         model: the network that is trained.
         recipe: weights of the loss's parts.
 
@@ -38,9 +38,9 @@ class Objective:
         self._part = -(-recipe.batch_size // (recipe.accumulate * processes.count()))
         self.trade_off = 1.0
         self.broken: str | None = None
-        self._teacher = channels_last(copy.deepcopy(task.model)).eval()
         self._model, self._recipe = model, recipe
         self._transform, self._device = task.transform, next(model.parameters()).device
+        self._teacher = channels_last(copy.deepcopy(task.teacher or task.model)).eval().to(self._device)
         self._half = recipe.mixed_precision and computes_bfloat16(self._device)
         self._points: tuple[str, ...] | None = None if recipe.fidelity else ()
 
