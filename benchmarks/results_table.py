@@ -3,8 +3,8 @@
     python benchmarks/results_table.py RUN [RUN ...] --into README.md docs/experiments.md
 
 Every figure comes from the `result.json` of a run folder that `ravn compress` wrote. In each document the table stands
-between `<!-- results -->` and `<!-- /results -->`, with a row's command in its last cell; a run takes the place of the row
-of the same command, or is added, and rows are sorted by network and size. Without `--into` they are printed.
+between `<!-- results -->` and `<!-- /results -->`, the command of a row in its last cell. A run takes the place of the
+row of the same command, or is added; rows are sorted by network and size. Without `--into` they are printed.
 """
 
 import argparse
