@@ -108,11 +108,16 @@ def _read(path: Path, owner: str) -> dict[Selection, float]:
     if not whole:
         _append(path, {"problem": owner})
         return {}
-    try:
-        header, *lines = [json.loads(line) for line in whole.splitlines()]
-        known = {tuple(map(int, line["selection"])): float(line["loss"]) for line in lines}
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is not a search log that ravn wrote; remove it") from error
+    header, known = None, {}
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            if number == 1:
+                header = entry
+            else:
+                known[tuple(map(int, entry["selection"]))] = float(entry["loss"])
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            raise InputError(f"line {number} of {path} is none of a search log that ravn wrote; remove it") from error
     if header != {"problem": owner}:
         raise InputError(f"{path} is the log of another search; remove it or choose another folder")
     return known

@@ -14,9 +14,10 @@ from ravn.allocators import ALLOCATORS, Allocator, allocator_from_name
 from ravn.arms import ARMS
 from ravn.arms import arm as arm_of
 from ravn.baselines import compare
+from ravn.cli.front import finish_front
 from ravn.cli.options import Data, Device, Normalize, Seed, Weights, chosen_budgets, chosen_device
 from ravn.cli.progress import Bars
-from ravn.cli.run_folder import MODEL, finish_front, finish_run, finished, is_run, open_run, show
+from ravn.cli.run_folder import MODEL, finish_run, is_run, open_run, resumed, show
 from ravn.errors import InputError
 from ravn.fixed_plans import FixedPlan
 from ravn.pipeline import compress as run_pipeline
@@ -111,7 +112,7 @@ class _Job:
     def run(self, budget: Budget, out: Path, *, resume: bool) -> Result:
         """Compress into one run folder."""
         with open_run(out, self.options, resume=resume):
-            former = finished(out) if resume else None
+            former = resumed(out) if resume else None
             processes.from_first(former is not None)
             if former is not None:
                 return former

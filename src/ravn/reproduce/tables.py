@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ravn.arms import ARMS
 from ravn.reproduce.archive import Archive, setting_of
@@ -174,8 +175,8 @@ def energies(archive: Archive) -> Table:
             rows.append(Row((*name, f"ours: {INFERENCES:,} inferences", *cells), ours=True))
             if proposed.energy:
                 sentences.append(
-                    f"{NETWORKS[network].title} on {DATASETS[dataset]}: energy is {proposed.energy['source']}"
-                    f" (codecarbon), CO2 at the mean grid factor of {proposed.energy['country']}."
+                    f"{NETWORKS[network].title} on {DATASETS[dataset]}: energy is {proposed.energy.get('source', NONE)}"
+                    f" (codecarbon), CO2 at the mean grid factor of {proposed.energy.get('country', NONE)}."
                 )
     sentences.append(
         "The paper doesn't say what its kilograms are of; its float ResNet-50 emits more than its three times deeper"
@@ -223,7 +224,7 @@ def _resident_sentence(record: Record) -> str:
     title = f"{NETWORKS[record.cell.network].title} on {DATASETS[record.cell.dataset]}"
     sizes = (_memory(record, runtime, "process_resident_bytes") for runtime in ("float", "packed"))
     return (
-        f"{title}: batches of {record.memory['batch']}; resident MiB of the whole process, PyTorch included:"
+        f"{title}: batches of {record.memory.get('batch', NONE)}; resident MiB of the whole process, PyTorch included:"
         f" {' with float weights, '.join(sizes)} with packed ones."
     )
 
@@ -324,13 +325,20 @@ def _size(record: Record | None) -> str:
 
 
 def _energy(record: Record | None, part: str) -> str:
-    found = None if record is None else record.energy.get(part)
-    return NONE if found is None else f"{found['co2_grams']:.3g} g ({found['joules'] / 1000:.3g} kJ)"
+    grams, joules = (None if record is None else _number(record.energy, part, key) for key in ("co2_grams", "joules"))
+    return NONE if grams is None or joules is None else f"{grams:.3g} g ({joules / 1000:.3g} kJ)"
 
 
 def _memory(record: Record | None, runtime: str, key: str) -> str:
-    found = None if record is None else record.memory.get(runtime, {}).get(key)
+    found = None if record is None else _number(record.memory, runtime, key)
     return NONE if found is None else f"{found / MEBI:.2f}"
+
+
+def _number(told: Any, *path: str) -> float | None:  # noqa: ANN401 - any JSON value
+    """A number in what a record tells of energy or memory; None where it tells none, or a hand has changed it."""
+    for key in path:
+        told = told.get(key) if isinstance(told, dict) else None
+    return float(told) if type(told) in (int, float) and abs(told) < 1 << 53 else None
 
 
 def _missing(archive: Archive, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
