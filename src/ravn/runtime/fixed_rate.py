@@ -106,6 +106,13 @@ def unpacked(weight: FixedRate) -> Tensor:
     return matrix.reshape(weight.shape).to(weight.dtype)
 
 
+def table_values(weight: FixedRate) -> Tensor:
+    """The table's entry at every code, not scaled and not synthesised, float32 of the weight's shape."""
+    rows, columns = matrix_shape(weight.shape)
+    flat = _vectors(weight, weight.table.to(torch.float32)).reshape(-1)
+    return flat[: rows * columns].reshape(weight.shape)
+
+
 def _quantized(encoded: Encoded) -> tuple[Tensor, bool]:
     """What a codec quantized, and whether it is spectra of kernels."""
     codec = CODECS.get(encoded.codec)
