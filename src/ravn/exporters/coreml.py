@@ -1,7 +1,7 @@
 """The one door to coremltools: a network as a Core ML package whose weights are indices into tables.
 
-Core ML looks tables up itself (`constexpr_lut_to_dense`, from iOS 18 and macOS 15 on). Indices are of one width; there is
-nothing like the two stages of `ravn.runtime`.
+Core ML looks tables up itself (`constexpr_lut_to_dense`, from iOS 18 and macOS 15 on). Indices are of one width: there
+is nothing like the two stages of `ravn.runtime`.
 """
 
 import contextlib
