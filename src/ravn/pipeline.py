@@ -93,6 +93,7 @@ class _Run:
         progress: Progress,
     ) -> None:
         finetuning.ensure_teachable(task, settings.recipe)
+        _check(settings, allocator)
         task.model.to(settings.device).eval()
         self.task, self.allocator, self.settings = task, allocator, settings
         self.folder, self.progress = folder, progress
@@ -168,7 +169,14 @@ class _Run:
         start = time.perf_counter()
         self.progress.stage("rounding with error compensation")
         codecs = bench.codecs(allocation.selection)
-        coded = stages.realise(model, codecs, capacity, inputs=self.inputs, progress=self.progress)
+        coded = stages.realise(
+            model,
+            codecs,
+            capacity,
+            inputs=self.inputs,
+            progress=self.progress,
+            fixed_rate=self.settings.fixed_rate,
+        )
         self._spent("rounding", start)
         return coded
 
@@ -184,7 +192,7 @@ class _Run:
 
     def _refined(self, coded: Coded) -> Coded:
         """What the trellis makes of codes that are final."""
-        if not self.settings.trellis:
+        if not self.settings.trellis or self.settings.fixed_rate:
             return coded
         start = time.perf_counter()
         self.progress.stage("rounding along a trellis")
@@ -314,6 +322,17 @@ class _Run:
             "validation": size(task.validation),
         }
         return splits | ({"test": size(task.test)} if task.test is not None else {})
+
+
+def _check(settings: Settings, allocator: Allocator | FixedPlan) -> None:
+    """Refuse what the budget of an export can't be counted for."""
+    if not settings.fixed_rate:
+        return
+    if settings.clusters or settings.recipe.epochs or isinstance(allocator, FixedPlan):
+        raise InputError(
+            "a budget for exports counts codes of fixed length, which clusters, training and the fixed plans of arms"
+            " don't keep to; leave the preset 'default', 0 epochs, and an allocator"
+        )
 
 
 def measurement(

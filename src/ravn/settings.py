@@ -22,6 +22,9 @@ class Settings:
         trade_off: lambda of Eq. 7.
         fidelity: weight of L_fidelity beside it, while plans are chosen: 1 in Eq. 7, 0 leaves the task term of Eq. 4.
         trellis: round along a trellis in the end, if the judge agrees: weights of a row are coded as one vector.
+        fixed_rate: the budget counts weights in codes of fixed length, as exported files and the packed runtime hold
+            them; no spectra and no trellis, whose many levels make such codes long. The file itself is entropy-coded
+            and smaller.
         rounds: alternations of search and training (Algorithm 1).
         trials: before training, try the decided and the equal plan on a part of it, and train the one that it mends
             better.
@@ -39,6 +42,7 @@ class Settings:
     trade_off: float = 1.0
     fidelity: float = 1.0
     trellis: bool = True
+    fixed_rate: bool = False
     rounds: int = 1
     trials: bool = True
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=0))

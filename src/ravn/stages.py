@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from ravn.errors import BudgetError, InputError
 from ravn.layers import set_weights, tied_parameters, weight_layers
 from ravn.plan import Layer
 from ravn.progress import Progress
+from ravn.runtime import counted_bytes
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.scoring.options import Options, entropy_bytes
 from ravn.settings import Settings
@@ -177,6 +179,7 @@ def workbench(
             inputs.calibration,
             clusters=clusters,
             capacity_bytes=capacity_bytes,
+            fixed_rate=settings.fixed_rate,
             progress=lambda names: progress.track(names, "prepare", len(layers)),
         )
 
@@ -222,8 +225,18 @@ def realise(
     *,
     inputs: Inputs,
     progress: Progress,
+    fixed_rate: bool = False,
 ) -> Coded:
-    """Encode a plan with error compensation, layer after layer, into the capacity."""
+    """Encode a plan with error compensation, layer after layer, into the capacity.
+
+    Args:
+        model: the float network.
+        codecs: the plan.
+        capacity_bytes: the largest allowed sum of the layers' bytes.
+        inputs: for the compensation.
+        progress: is told how far the work is.
+        fixed_rate: the capacity is one of codes of fixed length.
+    """
 
     def encode(used: Mapping[str, Codec], rate_price: float) -> dict[str, Encoded]:
         """Encode all layers."""
@@ -235,7 +248,8 @@ def realise(
             progress=lambda names: progress.track(names, "encode", len(used)),
         )
 
-    return Coded(model, *encode_within(encode, codecs, capacity_bytes))
+    counted = partial(counted_bytes, fixed=fixed_rate)
+    return Coded(model, *encode_within(encode, codecs, capacity_bytes, size_of=counted))
 
 
 def refined(

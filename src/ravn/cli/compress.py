@@ -29,6 +29,7 @@ from ravn.task import Task
 from ravn.training import processes
 
 DEFAULT_ALLOCATOR = "ppo"
+TARGETS = ("file", "export")
 UNTRAINED = ("cifar:", "digits:", "imagenet:")
 """Families of networks that come without weights."""
 
@@ -62,6 +63,9 @@ def compress(  # noqa: PLR0913 - one option each
     ] = None,
     evaluations: Annotated[int | None, typer.Option(help="Plans that the search may score.", min=0)] = None,
     preset: Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")] = "default",
+    target: Annotated[
+        str, typer.Option(help="file | export: what the budget counts, the entropy-coded file or what it exports to.")
+    ] = TARGETS[0],
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")] = False,
@@ -70,7 +74,10 @@ def compress(  # noqa: PLR0913 - one option each
     """Compress a trained network into at most the given bytes."""
     options = {k: v for k, v in locals().items() if k not in ("out", "resume")}
     budgets = chosen_budgets(bits, size_bytes, ratio)
+    if target not in TARGETS:
+        raise InputError(f"--target {target} is impossible; give {' or '.join(TARGETS)}")
     settings = settings_of(preset, epochs=epochs, seed=seed, device=chosen_device(device))
+    settings = replace(settings, fixed_rate=target == "export")
     if evaluations is not None:
         settings = replace(settings, evaluations=evaluations)
     decider, settings = _decider(arm, allocator, settings)
