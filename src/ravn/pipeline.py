@@ -22,7 +22,7 @@ from ravn.plan import Budget, Plan
 from ravn.progress import Progress, Silent
 from ravn.result import Measurement, Result
 from ravn.runtime import fixed_rates, pack_network
-from ravn.scoring import Judge
+from ravn.scoring import Judge, connected
 from ravn.settings import Settings
 from ravn.stages import Coded
 from ravn.task import Task
@@ -72,10 +72,12 @@ def compress(
 
     Raises:
         BudgetError: the budget is below the smallest possible file.
-        InputError: the network has nothing to compress, or holds NaN or infinity; a teacher is given that can't teach.
+        InputError: the network has nothing to compress, or holds NaN or infinity; a teacher is given that can't teach; or
+            `settings.workers` can't be had.
     """
-    run = _Run(task, budget, allocator, settings, folder, progress)
-    coded = run.codes()
+    with connected(None if isinstance(allocator, FixedPlan) else settings.workers):
+        run = _Run(task, budget, allocator, settings, folder, progress)
+        coded = run.codes()
     data = run.packed(coded)
     return Compressed(data, Plan(coded.codecs, allocator.name), run.result(coded, data))
 

@@ -31,6 +31,8 @@ class Settings:
         recipe: how weights are trained; no training when its epochs are 0.
         seed: seed of everything that is drawn.
         device: where the network runs.
+        workers: who scores the plans of the search: None, this process; a number, so many processes on this machine;
+            an address, all processors of a Ray cluster. The plan does not depend on how many there are.
         preset: name of the preset that this came from.
     """
 
@@ -48,6 +50,7 @@ class Settings:
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=0))
     seed: int = 0
     device: str = "cpu"
+    workers: int | str | None = None
     preset: str = "default"
 
 

@@ -24,7 +24,7 @@ from ravn.layers import set_weights, tied_parameters, weight_layers
 from ravn.plan import Layer
 from ravn.progress import Progress
 from ravn.runtime import counted_bytes
-from ravn.scoring import Judge, Workbench, prepare
+from ravn.scoring import Judge, Workbench, hired, prepare
 from ravn.scoring.options import Options, entropy_bytes
 from ravn.settings import Settings
 from ravn.task import Task
@@ -205,17 +205,18 @@ def search(
 ) -> tuple[Allocation, Problem]:
     """Let the allocator decide; every evaluation is logged before the next begins."""
     problem = bench.problem(capacity_bytes, settings.evaluations)
-    scored = iter(progress.track(range(settings.evaluations), "search", settings.evaluations))
+    moved = iter(progress.track(range(settings.evaluations), "search", settings.evaluations))
 
     def loss(selection: Selection) -> float:
         """Score a plan, and move the bar."""
-        next(scored, None)
-        return bench.loss(selection)
+        next(moved, None)
+        return scored.loss(selection)
 
-    watched = replace(problem, loss=loss)
-    if log is not None:
-        watched = logged(watched, log, key=f"seed {settings.seed}")
-    return allocator.allocate(watched), problem
+    with hired(bench, problem, settings.workers, device=settings.device, told=progress.stage) as scored:
+        watched = replace(scored, loss=loss)
+        if log is not None:
+            watched = logged(watched, log, key=f"seed {settings.seed}")
+        return allocator.allocate(watched), problem
 
 
 def realise(

@@ -3,11 +3,17 @@
 import hashlib
 import json
 import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from ravn.allocators.problem import FLOAT, Allocation, Problem, Selection
 from ravn.errors import InputError
+
+AHEAD = 32
+"""Plans announced before they are asked for: as many workers may be busy, and the answer depends on none of them."""
 
 
 class Ledger:
@@ -37,6 +43,14 @@ class Ledger:
         """Whether the loss of a selection is known or can still be paid for."""
         return selection in self.known or self.left > 0
 
+    def announce(self, selections: Iterable[Selection]) -> None:
+        """Tell for which selections `loss` will probably be called next; changes no result.
+
+        The known ones, and those that can't be paid for any more, are left out.
+        """
+        new = [s for s in dict.fromkeys(selections) if s not in self.known]
+        self.problem.announce(new[: max(self.left, 0)])
+
     def loss(self, selection: Selection) -> float:
         """True loss of a selection; infinite where the network's outputs are not finite.
 
@@ -51,6 +65,18 @@ class Ledger:
         self.known[selection] = loss if math.isfinite(loss) else math.inf
         self._note(selection)
         return self.known[selection]
+
+    def foreseen(self, selections: Iterator[Selection]) -> Iterator[Selection]:
+        """Hand selections on, one by one, and announce those to come.
+
+        Args:
+            selections: are drawn some time ahead, so that they must not depend on losses.
+        """
+        upcoming = deque(islice(selections, AHEAD))
+        while upcoming:
+            self.announce(upcoming)
+            yield upcoming.popleft()
+            upcoming.extend(islice(selections, 1))
 
     def feasible(self) -> dict[Selection, float]:
         """Losses of the paid plans: complete selections within the capacity."""
@@ -96,7 +122,11 @@ def logged(problem: Problem, path: Path, *, key: str = "") -> Problem:
             _append(path, {"selection": selection, "loss": known[selection]})
         return known[selection]
 
-    return replace(problem, loss=loss)
+    def announce(selections: Sequence[Selection]) -> None:
+        """Hand on what is not in the log."""
+        problem.announce([s for s in selections if s not in known])
+
+    return replace(problem, loss=loss, announce=announce)
 
 
 def _read(path: Path, owner: str) -> dict[Selection, float]:

@@ -135,6 +135,7 @@ class _Search:
     def _buy(self) -> int:
         ranked = sorted(self._seen, key=lambda plan: (self._seen[plan], plan))
         bought = ranked[: min(self._batch, self._ledger.left)]
+        self._ledger.announce(bought)
         for plan in bought:
             self._ledger.loss(plan)
         return len(bought)

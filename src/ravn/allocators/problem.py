@@ -1,6 +1,6 @@
 """The question that an allocator answers: one choice for every unit, under a byte capacity."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,11 @@ class Unit:
     choices: tuple[Choice, ...]
 
 
+def unheard(selections: Sequence[Selection]) -> None:
+    """Where one plan is scored after another, nobody listens to what will be asked next."""
+    del selections
+
+
 @dataclass(frozen=True)
 class Problem:
     """Choose one option for every unit so that the loss is least and the bytes fit.
@@ -61,6 +66,9 @@ class Problem:
         equal: the best feasible equal-step (or equal-bits) selection, a starting point that costs
             nothing.
         evaluations: how many calls of `loss` the search may make.
+        announce: told for which selections `loss` will probably be called next, in this order; whoever scores several
+            at once begins, and forgets the ones announced before. It never changes what `loss` returns.
+        announce_holdout: the same for `holdout_loss`.
     """
 
     units: tuple[Unit, ...]
@@ -69,6 +77,8 @@ class Problem:
     holdout_loss: Callable[[Selection], float]
     equal: Selection
     evaluations: int
+    announce: Callable[[Sequence[Selection]], None] = unheard
+    announce_holdout: Callable[[Sequence[Selection]], None] = unheard
 
     def size_bytes(self, selection: Selection) -> int:
         """Bytes that a selection takes."""

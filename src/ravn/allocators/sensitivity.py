@@ -32,12 +32,11 @@ def measure(ledger: Ledger, *, share: float = _SHARE, rates: int = _MOST_RATES) 
     if count < 1:
         return [_monotone(np.array(row)).tolist() for row in distortions(problem)]
     floating = (FLOAT,) * len(problem.units)
-    base = ledger.loss(floating)
     points = [_points(unit, problem.equal[i], count) for i, unit in enumerate(problem.units)]
-    raises = [
-        [ledger.loss((*floating[:i], choice, *floating[i + 1 :])) - base for choice in chosen]
-        for i, chosen in enumerate(points)
-    ]
+    alone = [[(*floating[:i], choice, *floating[i + 1 :]) for choice in chosen] for i, chosen in enumerate(points)]
+    ledger.announce([floating, *(selection for row in alone for selection in row)])
+    base = ledger.loss(floating)
+    raises = [[ledger.loss(selection) - base for selection in row] for row in alone]
     floor = max(
         _TINY,
         1e-3 * float(np.median([r for row in raises for r in row if np.isfinite(r)] or [0.0])),

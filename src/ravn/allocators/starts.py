@@ -35,6 +35,7 @@ def cheap_starts(ledger: Ledger) -> Starts:
     values = measure(ledger)
     table = table_of(problem, values)
     plans = {problem.equal, solve(values, sizes(problem), problem.capacity_bytes)}
+    ledger.announce(sorted(plans))
     paid = {plan: ledger.loss(plan) for plan in sorted(plans) if ledger.affords(plan)}
     rank = sorted(plans, key=lambda plan: (paid.get(plan, float("inf")), table.value(plan), plan))
     return Starts(table, tuple(rank))
@@ -46,6 +47,7 @@ def finalist(ledger: Ledger, starts: Starts) -> Selection:
     A search learns its images by heart, the longer the more; going back along its way is early stopping.
     """
     plans = dict.fromkeys((*starts.plans, *ledger.incumbents[-_FINALISTS:]))
+    ledger.problem.announce_holdout(list(plans))
     return min(plans, key=ledger.problem.holdout_loss)
 
 

@@ -23,6 +23,7 @@ from ravn.fixed_plans import FixedPlan
 from ravn.pipeline import compress as run_pipeline
 from ravn.plan import Budget
 from ravn.result import Result
+from ravn.scoring import connected
 from ravn.settings import Settings
 from ravn.settings import preset as settings_of
 from ravn.task import Task
@@ -68,6 +69,10 @@ def compress(  # noqa: PLR0913 - one option each
     ] = TARGETS[0],
     seed: Seed = 0,
     device: Device = "auto",
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Score plans on Ray: N processes here, or a cluster's address.", metavar="N|ADDRESS"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also measure fixed-rate baselines.")] = False,
 ) -> None:
@@ -77,7 +82,7 @@ def compress(  # noqa: PLR0913 - one option each
     if target not in TARGETS:
         raise InputError(f"--target {target} is impossible; give {' or '.join(TARGETS)}")
     settings = settings_of(preset, epochs=epochs, seed=seed, device=chosen_device(device))
-    settings = replace(settings, fixed_rate=target == "export")
+    settings = replace(settings, fixed_rate=target == "export", workers=workers)
     if evaluations is not None:
         settings = replace(settings, evaluations=evaluations)
     decider, settings = _decider(arm, allocator, settings)
@@ -91,7 +96,7 @@ def compress(  # noqa: PLR0913 - one option each
         return make_task(model, data, weights=weights, normalize=normalize, seed=seed, teacher=teacher)
 
     job = _Job(task, decider, settings, options, baselines)
-    with processes.joined(settings.device):
+    with processes.joined(settings.device), connected(settings.workers):
         if not processes.is_first():
             job.help(budgets)
         elif len(budgets) == 1:

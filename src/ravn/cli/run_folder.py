@@ -20,6 +20,8 @@ MODEL = "model.ravn"
 REPORT = "report.html"
 RESULT = "result.json"
 """Written last: a folder that holds it holds a finished run."""
+FREE = ("workers",)
+"""Options that change nothing in what a run writes: whoever goes on with it may choose them anew."""
 SCRATCH = ("checkpoint-*.pt", "*.partial")
 
 
@@ -81,7 +83,7 @@ def _former(config: Path) -> dict[str, Any]:
 def _check_former(folder: Path, former: Mapping[str, Any], now: Mapping[str, Any], *, resume: bool) -> None:
     if not resume:
         raise InputError(f"--out {folder} holds a run already; give --resume to go on with it, or another folder")
-    changed = sorted(k for k in former.keys() | now.keys() if former.get(k) != now.get(k))
+    changed = sorted(k for k in former.keys() | now.keys() if k not in FREE and former.get(k) != now.get(k))
     if changed:
         then, instead = (_words(changed[0], options.get(changed[0])) for options in (former, now))
         raise InputError(f"--resume: the run in {folder} was begun {then}, not {instead}; give the same options")
