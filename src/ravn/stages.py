@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ravn.allocators.ledger import logged
-from ravn.allocators.problem import Allocation, Allocator, Problem, Selection
+from ravn.allocators.problem import Allocation, Allocator, Problem, Selection, allocations
 from ravn.artifact import Artifact, least_bytes, size_bytes
 from ravn.batches import calibration_inputs
 from ravn.batchnorm import canonical, shortened
@@ -161,13 +161,14 @@ def workbench(
     task: Task,
     model: nn.Module,
     layers: Sequence[Layer],
-    capacity_bytes: int,
+    capacities: Sequence[int],
     *,
     inputs: Inputs,
     settings: Settings,
     progress: Progress,
 ) -> Workbench:
-    """Prepare all options and the judges."""
+    """Prepare all options and the judges, once for all capacities."""
+    capacity_bytes = min(capacities)
 
     def prepared(clusters: int) -> list[Options]:
         """Options under so many clusters per layer."""
@@ -177,6 +178,7 @@ def workbench(
             inputs.calibration,
             clusters=clusters,
             capacity_bytes=capacity_bytes,
+            largest_bytes=max(capacities),
             progress=lambda names: progress.track(names, "prepare", len(layers)),
         )
 
@@ -194,25 +196,26 @@ def workbench(
 def search(
     bench: Workbench,
     allocator: Allocator,
-    capacity_bytes: int,
+    capacities: Sequence[int],
     *,
     settings: Settings,
     log: Path | None,
     progress: Progress,
-) -> tuple[Allocation, Problem]:
-    """Let the allocator decide; every evaluation is logged before the next begins."""
-    problem = bench.problem(capacity_bytes, settings.evaluations)
-    scored = iter(progress.track(range(settings.evaluations), "search", settings.evaluations))
+) -> tuple[list[Allocation], list[Problem]]:
+    """Let the allocator decide, for every capacity; every evaluation is logged before the next begins."""
+    problems = [bench.problem(capacity, settings.evaluations) for capacity in capacities]
+    most = settings.evaluations * len(problems)
+    scored = iter(progress.track(range(most), "search", most))
 
     def loss(selection: Selection) -> float:
         """Score a plan, and move the bar."""
         next(scored, None)
         return bench.loss(selection)
 
-    watched = replace(problem, loss=loss)
+    watched = replace(problems[0], loss=loss)
     if log is not None:
         watched = logged(watched, log, key=f"seed {settings.seed}")
-    return allocator.allocate(watched), problem
+    return allocations(allocator, [replace(problem, loss=watched.loss) for problem in problems]), problems
 
 
 def realise(

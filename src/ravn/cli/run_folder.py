@@ -20,6 +20,7 @@ CONFIG = "config.yaml"
 MODEL = "model.ravn"
 REPORT = "report.html"
 FRONT = "front.json"
+POLICY = "policy.safetensors"
 RESULT = "result.json"
 """Written last: a folder that holds it holds a finished run."""
 SCRATCH = ("checkpoint-*.pt", "*.partial")
@@ -101,9 +102,16 @@ def finish_run(folder: Path, compressed: Compressed) -> None:
     save(compressed, folder / MODEL)
     write_atomic(folder / "plan.json", compressed.plan.to_json().encode())
     write_atomic(folder / REPORT, render_html(compressed.result).encode())
+    save_policy(folder, compressed.policy)
     write_atomic(folder / RESULT, compressed.result.to_json().encode())
     for path in (p for pattern in SCRATCH for p in folder.glob(pattern)):
         path.unlink()
+
+
+def save_policy(folder: Path, policy: bytes) -> None:
+    """Write the policy that a search has trained, if it has trained one that can be used elsewhere."""
+    if policy:
+        write_atomic(folder / POLICY, policy)
 
 
 def finish_front(folder: Path, results: Mapping[str, Result]) -> Result:

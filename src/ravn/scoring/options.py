@@ -20,6 +20,15 @@ STEP_EXPONENTS = tuple(k / 4 for k in range(8, -9, -1))
 """Steps on offer, as log2 of their ratio to the equal step of the budget: quarter-bit spacing."""
 
 
+def step_exponents(octaves: float) -> tuple[float, ...]:
+    """Steps on offer for several budgets, as log2 of their ratio to the equal step of the smallest one.
+
+    Args:
+        octaves: log2 of the ratio of the equal steps of the smallest and the largest budget.
+    """
+    return STEP_EXPONENTS + tuple(STEP_EXPONENTS[-1] - k / 4 for k in range(1, math.ceil(4 * octaves) + 1))
+
+
 @dataclass(frozen=True)
 class Options:
     """The quantized weights of one layer under every choice of its units.
@@ -72,7 +81,12 @@ def entropy_bytes(codes: Tensor) -> int:
 
 
 def layer_options(
-    name: str, weight: Tensor, moments: Moments | None, step: float, traits: tuple[float, ...]
+    name: str,
+    weight: Tensor,
+    moments: Moments | None,
+    step: float,
+    traits: tuple[float, ...],
+    exponents: Sequence[float] = STEP_EXPONENTS,
 ) -> Options:
     """A layer as one unit: points on its rate-distortion curve, at steps around `step`, compensated.
 
@@ -82,8 +96,9 @@ def layer_options(
         moments: of the layer's inputs in the float network, or None for plain rounding.
         step: the equal step of the budget.
         traits: static description of the layer for a learned policy.
+        exponents: steps on offer, coarsest first, as log2 of their ratio to `step`.
     """
-    codecs = [EntropyCodec(step * 2.0**e, spectral=True) for e in STEP_EXPONENTS]
+    codecs = [EntropyCodec(step * 2.0**e, spectral=True) for e in exponents]
     coefficients = codecs[0].analysed(weight.float())
     matrix = as_matrix(coefficients)
     moments = None if moments is None else moments.analysed(tuple(weight.shape))

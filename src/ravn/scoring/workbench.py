@@ -13,7 +13,7 @@ from ravn.calibration import Moments, input_moments
 from ravn.codecs import Codec, EntropyCodec
 from ravn.plan import Layer
 from ravn.scoring.judge import Judge
-from ravn.scoring.options import Options, cluster_options, layer_options
+from ravn.scoring.options import Options, cluster_options, layer_options, step_exponents
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -144,6 +144,7 @@ def prepare(
     *,
     clusters: int,
     capacity_bytes: int,
+    largest_bytes: int | None = None,
     progress: Progress = iter,
 ) -> list[Options]:
     """Options of all layers.
@@ -155,9 +156,15 @@ def prepare(
         clusters: clusters per layer that get bit-widths of their own; 0 makes the layer the unit
             and its step the choice.
         capacity_bytes: payload bytes of the budget; steps on offer lie around its equal step.
+        largest_bytes: the same of the largest of several budgets, of which `capacity_bytes` is the smallest: steps on
+            offer reach from the one to the other.
         progress: wraps the loop over layers.
     """
-    step = 0.0 if clusters else equal_step(model, [layer.name for layer in layers], capacity_bytes)
+    names = [layer.name for layer in layers]
+    step = 0.0 if clusters else equal_step(model, names, capacity_bytes)
+    several = not clusters and largest_bytes not in (None, capacity_bytes)
+    finest = equal_step(model, names, largest_bytes or capacity_bytes) if several else step
+    exponents = step_exponents(math.log2(step / finest) if several else 0.0)
     places = {layer.name: i / max(len(layers) - 1, 1) for i, layer in enumerate(layers)}
     kinds = {layer.name: layer for layer in layers}
     prepared = []
@@ -168,5 +175,5 @@ def prepare(
             prepared.append(cluster_options(name, weight, clusters, traits))
         else:
             moments: Moments | None = input_moments(model, model, name, batches)
-            prepared.append(layer_options(name, weight, moments, step, traits))
+            prepared.append(layer_options(name, weight, moments, step, traits, exponents))
     return prepared
