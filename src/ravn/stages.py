@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravn.allocators.ledger import logged
-from ravn.allocators.problem import Allocation, Allocator, Problem, Selection
+from ravn.allocators.problem import Allocation, Allocator, Problem, Selection, allocations
 from ravn.artifact import Artifact, least_bytes, size_bytes
 from ravn.batches import calibration_inputs
 from ravn.batchnorm import canonical, shortened
@@ -163,13 +163,14 @@ def workbench(
     task: Task,
     model: nn.Module,
     layers: Sequence[Layer],
-    capacity_bytes: int,
+    capacities: Sequence[int],
     *,
     inputs: Inputs,
     settings: Settings,
     progress: Progress,
 ) -> Workbench:
-    """Prepare all options and the judges."""
+    """Prepare all options and the judges, once for all capacities."""
+    capacity_bytes = min(capacities)
 
     def prepared(clusters: int) -> list[Options]:
         """Options under so many clusters per layer."""
@@ -180,6 +181,7 @@ def workbench(
             clusters=clusters,
             capacity_bytes=capacity_bytes,
             fixed_rate=settings.fixed_rate,
+            largest_bytes=max(capacities),
             progress=lambda names: progress.track(names, "prepare", len(layers)),
         )
 
@@ -197,26 +199,38 @@ def workbench(
 def search(
     bench: Workbench,
     allocator: Allocator,
-    capacity_bytes: int,
+    capacities: Sequence[int],
     *,
     settings: Settings,
     log: Path | None,
     progress: Progress,
-) -> tuple[Allocation, Problem]:
-    """Let the allocator decide; every evaluation is logged before the next begins."""
-    problem = bench.problem(capacity_bytes, settings.evaluations)
-    moved = iter(progress.track(range(settings.evaluations), "search", settings.evaluations))
+) -> tuple[list[Allocation], list[Problem]]:
+    """Let the allocator decide, for every capacity; every evaluation is logged before the next begins."""
+    problems = [bench.problem(capacity, settings.evaluations) for capacity in capacities]
+    most = settings.evaluations * len(problems)
+    moved = iter(progress.track(range(most), "search", most))
 
     def loss(selection: Selection) -> float:
         """Score a plan, and move the bar."""
         next(moved, None)
         return scored.loss(selection)
 
-    with hired(bench, problem, settings.workers, device=settings.device, told=progress.stage) as scored:
+    purse = replace(problems[0], evaluations=most)
+    with hired(bench, purse, settings.workers, device=settings.device, told=progress.stage) as scored:
         watched = replace(scored, loss=loss)
         if log is not None:
             watched = logged(watched, log, key=f"seed {settings.seed}")
-        return allocator.allocate(watched), problem
+        asked = [
+            replace(
+                problem,
+                loss=watched.loss,
+                holdout_loss=watched.holdout_loss,
+                announce=watched.announce,
+                announce_holdout=watched.announce_holdout,
+            )
+            for problem in problems
+        ]
+        return allocations(allocator, asked), problems
 
 
 def realise(

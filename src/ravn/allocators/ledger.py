@@ -96,6 +96,27 @@ class Ledger:
             self.curve.append((len(self.known), loss))
 
 
+class JointLedger(Ledger):
+    """One purse for several budgets of a network: what is paid for at one of them, all know.
+
+    Args:
+        problems: of the same units and loss; their evaluations are added up.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        total = sum(problem.evaluations for problem in problems)
+        largest = max(problems, key=lambda problem: problem.capacity_bytes)
+        super().__init__(replace(largest, evaluations=total))
+        self.parts = [Ledger(replace(problem, evaluations=total)) for problem in problems]
+        for part in self.parts:
+            part.known = self.known
+
+    def _note(self, selection: Selection) -> None:
+        super()._note(selection)
+        for part in self.parts:
+            part._note(selection)
+
+
 def logged(problem: Problem, path: Path, *, key: str = "") -> Problem:
     """The same problem with a memory on disk: a loss found in the log needs no forward pass.
 

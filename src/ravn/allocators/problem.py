@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Selection = tuple[int, ...]
 """Index of the choice of every unit, in the order of `Problem.units`; `FLOAT` leaves a unit unquantized."""
@@ -100,12 +100,14 @@ class Allocation:
         curve: (evaluation number, best feasible loss so far) wherever it improved.
         outdone: whether a cheap plan that the search began from, and none that it found, is the best on the holdout
             images.
+        policy: the bytes of a file that holds the policy that was trained on the way, where it fits other networks.
     """
 
     selection: Selection
     evaluations: int
     curve: tuple[tuple[int, float], ...] = ()
     outdone: bool = False
+    policy: bytes = b""
 
 
 class Allocator(Protocol):
@@ -121,3 +123,28 @@ class Allocator(Protocol):
         Raises:
             BudgetError: even the smallest choices exceed the capacity.
         """
+
+
+@runtime_checkable
+class FrontAllocator(Protocol):
+    """An allocator that searches for several budgets at once."""
+
+    def allocate_all(self, problems: Sequence[Problem]) -> list[Allocation]:
+        """Return a feasible selection for each of several problems that differ in capacity and equal plan alone.
+
+        The evaluations of all problems are one purse, and those that an allocation counts are all that were paid.
+
+        Raises:
+            BudgetError: even the smallest choices exceed a capacity.
+        """
+
+
+def allocations(allocator: Allocator, problems: Sequence[Problem]) -> list[Allocation]:
+    """Solve several problems that differ in capacity and equal plan alone; at once, where the allocator can.
+
+    Raises:
+        BudgetError: even the smallest choices exceed a capacity.
+    """
+    if len(problems) > 1 and isinstance(allocator, FrontAllocator):
+        return allocator.allocate_all(problems)
+    return [allocator.allocate(problem) for problem in problems]

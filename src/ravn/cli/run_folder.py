@@ -18,6 +18,7 @@ from ravn.result import Result
 CONFIG = "config.yaml"
 MODEL = "model.ravn"
 REPORT = "report.html"
+POLICY = "policy.safetensors"
 RESULT = "result.json"
 """Written last: a folder that holds it holds a finished run."""
 FREE = ("workers",)
@@ -103,9 +104,16 @@ def finish_run(folder: Path, compressed: Compressed) -> None:
     save(compressed, folder / MODEL)
     write_atomic(folder / "plan.json", compressed.plan.to_json().encode())
     write_atomic(folder / REPORT, render_html(compressed.result).encode())
+    save_policy(folder, compressed.policy)
     write_atomic(folder / RESULT, compressed.result.to_json().encode())
     for path in (p for pattern in SCRATCH for p in folder.glob(pattern)):
         path.unlink()
+
+
+def save_policy(folder: Path, policy: bytes) -> None:
+    """Write the policy that a search has trained, if it has trained one that can be used elsewhere."""
+    if policy:
+        write_atomic(folder / POLICY, policy)
 
 
 def is_run(folder: Path) -> bool:

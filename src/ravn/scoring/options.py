@@ -26,6 +26,15 @@ _BYTE = 127
 """Steps that int8 counts."""
 
 
+def step_exponents(octaves: float) -> tuple[float, ...]:
+    """Steps on offer for several budgets, as log2 of their ratio to the equal step of the smallest one.
+
+    Args:
+        octaves: log2 of the ratio of the equal steps of the smallest and the largest budget.
+    """
+    return STEP_EXPONENTS + tuple(STEP_EXPONENTS[-1] - k / 4 for k in range(1, math.ceil(4 * octaves) + 1))
+
+
 @dataclass(frozen=True)
 class Options:
     """The quantized weights of one layer under every choice of its units.
@@ -97,6 +106,7 @@ def layer_options(
     traits: tuple[float, ...],
     *,
     fixed_rate: bool = False,
+    exponents: Sequence[float] = STEP_EXPONENTS,
 ) -> Options:
     """A layer as one unit: points on its rate-distortion curve, at steps around `step`, compensated.
 
@@ -108,8 +118,9 @@ def layer_options(
         traits: static description of the layer for a learned policy.
         fixed_rate: sizes are those of codes of fixed length, and kernels are no spectra, whose many levels these
             codes don't suit.
+        exponents: steps on offer, coarsest first, as log2 of their ratio to `step`.
     """
-    codecs = [EntropyCodec(step * 2.0**e, spectral=not fixed_rate) for e in STEP_EXPONENTS]
+    codecs = [EntropyCodec(step * 2.0**e, spectral=not fixed_rate) for e in exponents]
     coefficients = codecs[0].analysed(weight.float())
     matrix = as_matrix(coefficients)
     moments = None if moments is None else moments.analysed(tuple(weight.shape))

@@ -14,7 +14,7 @@ from ravn.codecs import Codec, EntropyCodec
 from ravn.plan import Layer
 from ravn.runtime import counted_bytes
 from ravn.scoring.judge import Judge
-from ravn.scoring.options import Options, cluster_options, layer_options
+from ravn.scoring.options import Options, cluster_options, layer_options, step_exponents
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -158,6 +158,7 @@ def prepare(
     clusters: int,
     capacity_bytes: int,
     fixed_rate: bool = False,
+    largest_bytes: int | None = None,
     progress: Progress = iter,
 ) -> list[Options]:
     """Options of all layers.
@@ -170,11 +171,16 @@ def prepare(
             and its step the choice.
         capacity_bytes: payload bytes of the budget; steps on offer lie around its equal step.
         fixed_rate: the budget counts codes of fixed length; of layers, not of clusters.
+        largest_bytes: the same of the largest of several budgets, of which `capacity_bytes` is the smallest: steps on
+            offer reach from the one to the other.
         progress: wraps the loop over layers.
     """
-    step = (
-        0.0 if clusters else equal_step(model, [layer.name for layer in layers], capacity_bytes, fixed_rate=fixed_rate)
-    )
+    names = [layer.name for layer in layers]
+    step = 0.0 if clusters else equal_step(model, names, capacity_bytes, fixed_rate=fixed_rate)
+    finest = step
+    if not clusters and largest_bytes not in (None, capacity_bytes):
+        finest = equal_step(model, names, largest_bytes or capacity_bytes, fixed_rate=fixed_rate)
+    exponents = step_exponents(math.log2(step / finest) if finest else 0.0)
     places = {layer.name: i / max(len(layers) - 1, 1) for i, layer in enumerate(layers)}
     kinds = {layer.name: layer for layer in layers}
     prepared = []
@@ -185,5 +191,6 @@ def prepare(
             prepared.append(cluster_options(name, weight, clusters, traits))
         else:
             moments: Moments | None = input_moments(model, model, name, batches)
-            prepared.append(layer_options(name, weight, moments, step, traits, fixed_rate=fixed_rate))
+            found = layer_options(name, weight, moments, step, traits, fixed_rate=fixed_rate, exponents=exponents)
+            prepared.append(found)
     return prepared
