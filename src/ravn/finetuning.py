@@ -15,7 +15,7 @@ from ravn.codecs import Codec, Encoded
 from ravn.encoding import encode_network, encode_within
 from ravn.errors import InputError
 from ravn.layers import set_weights, weight_layers
-from ravn.progress import Progress
+from ravn.progress import Later, Progress
 from ravn.scoring import Judge
 from ravn.settings import Settings
 from ravn.stages import Coded, floor_of
@@ -66,7 +66,7 @@ def most_trainable(
     judge, losses = _judge(task, settings), []
     for number, plan in enumerate(plans):
         progress.stage(f"trial {number + 1} of {len(plans)}: how well training mends a plan")
-        trained = _train(short, Coded(model, dict(plan), {}), limit_bytes, trial, None, progress)
+        trained = _train(short, Coded(model, dict(plan), {}), limit_bytes, trial, None, Later(progress, None))
         losses.append(_distance(judge, reestimated(trained.model, _norm_inputs(task, settings)), settings))
     return plans[losses.index(min(losses))]
 
@@ -97,7 +97,7 @@ def _train(
         recipe=settings.recipe,
         seed=settings.seed,
         checkpoint=checkpoint,
-        progress=progress.track,
+        progress=progress,
     )
 
 

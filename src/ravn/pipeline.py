@@ -20,7 +20,7 @@ from ravn.errors import BudgetError, InputError
 from ravn.fixed_plans import FixedPlan
 from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
 from ravn.plan import Budget, Plan
-from ravn.progress import Progress, Silent
+from ravn.progress import Later, Progress, Silent
 from ravn.result import Measurement, Result
 from ravn.runtime import fixed_rates, pack_network
 from ravn.scoring import Judge, connected
@@ -222,15 +222,15 @@ class _Run:
         epochs = self.settings.recipe.epochs * (number + 1) // rounds - self.settings.recipe.epochs * number // rounds
         settings = replace(self.settings, recipe=replace(self.settings.recipe, epochs=epochs))
         checkpoint = self.folder / f"checkpoint-{number + 1}.pt" if self.folder else None
+        done = len(self.curve)
         coded, trained = finetuning.fine_tune(
             self.task,
             coded,
             self.limits.limit_bytes,
             settings=settings,
             checkpoint=checkpoint,
-            progress=self.progress,
+            progress=Later(self.progress, done * -(-size(self.task.train) // settings.recipe.batch_size)),
         )
-        done = len(self.curve)
         self.curve += [(done + epoch, loss, accuracy) for epoch, loss, accuracy in trained.curve]
         self._spent("training", start)
         return coded

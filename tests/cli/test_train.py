@@ -1,10 +1,15 @@
 """`ravn train`: weights that `ravn compress` takes; whatever a user gets wrong is one sentence."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from ravn.adapters import make_task
+from ravn.adapters.weights import load_weights
 from ravn.metrics import top1_accuracy
 
 TRAIN = ("train", "--model", "digits:resnet8", "--data", "digits", "--epochs", "1", "--learning-rate", "0.05")
@@ -31,7 +36,7 @@ def test_an_interrupted_training_goes_on_only_when_asked_to(ravn, tmp_path: Path
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("ravn.cli.train.Bars.stage", interrupt)
+        patched.setattr("ravn.cli.progress.Bars.stage", interrupt)
         code, _, err = ravn(*two, "--out", out)
     assert code == 130
     assert "--resume" in err
@@ -39,6 +44,22 @@ def test_an_interrupted_training_goes_on_only_when_asked_to(ravn, tmp_path: Path
     assert ravn(*two, "--out", out, "--seed", "1", "--resume")[0] == 2
     assert ravn(*two, "--out", out, "--resume")[0] == 0
     assert out.read_bytes() == whole.read_bytes()
+
+
+def test_two_processes_train_what_one_does(ravn, tmp_path: Path) -> None:
+    together, alone = tmp_path / "together.safetensors", tmp_path / "alone.safetensors"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ravn"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    words = [*launcher, *TRAIN, "--out", str(together)]
+    told = subprocess.run(words, check=True, capture_output=True, text=True, env=environment)
+    assert ravn(*TRAIN, "--out", alone)[0] == 0
+    assert told.stdout.count("% of 700 test images") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {together.name, alone.name}
+    first, second = load_weights(together), load_weights(alone)
+    for name, weight in second.items():
+        # bfloat16 and the edges of rectifiers: neither adds up alike in two halves.
+        error = torch.linalg.norm((first[name] - weight).float())
+        assert error <= 0.15 * torch.linalg.norm(weight.float()) + 1e-3, name
 
 
 @pytest.mark.parametrize(

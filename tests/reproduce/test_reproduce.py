@@ -9,6 +9,7 @@ import pytest
 
 from ravn.artifact import read
 from ravn.errors import InputError, MissingPackageError
+from ravn.progress import Silent
 from ravn.reproduce.archive import Archive
 from ravn.reproduce.catalogue import Sources
 from ravn.reproduce.cells import FLOAT, PROPOSED, Cell, Record, Results
@@ -33,17 +34,10 @@ def study(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 @pytest.fixture(scope="module")
 def records(study: Study) -> list[Record]:
     """All tables of a small network on digits."""
-    runner = Runner(study, "ravn reproduce all", _Quiet())
+    runner = Runner(study, "ravn reproduce all", Silent())
     done = list(run_all(cells_of("all", OPTIONS), runner.run, study.results))
     assert all(isinstance(item, Record) for item in done)
     return done
-
-
-class _Quiet:
-    def stage(self, title: str) -> None: ...
-
-    def track(self, items, title, total=None):
-        yield from items
 
 
 def refuse(cell: Cell) -> Record:
@@ -134,7 +128,7 @@ def test_what_does_not_fit_into_the_time_is_not_begun(tmp_path: Path) -> None:
 def test_a_cell_that_can_not_be_run_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     study = Study(Sources(tmp_path), Results(tmp_path / "results"), country="")
     cells = cells_of("table1", Options(("resnet50",), ("cifar10",)))
-    done = list(run_all(cells, Runner(study, "", _Quiet()).run, study.results))
+    done = list(run_all(cells, Runner(study, "", Silent()).run, study.results))
     assert all(isinstance(item, NotRun) for item in done)
     assert "ravn train --model cifar:resnet50 --data cifar10:DIR --out cifar10_resnet50.safetensors" in done[0].reason
     assert not (tmp_path / "results").exists()

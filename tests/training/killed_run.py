@@ -3,14 +3,16 @@
 import sys
 from pathlib import Path
 
-from separable import coarse_codecs, payload_bytes, small_task
+from separable import Tracked, coarse_codecs, payload_bytes, small_task
 
+from ravn.progress import Silent
 from ravn.training import Recipe, Trained, train
 
 EPOCHS = 25
+SILENT = Silent()
 
 
-def run(checkpoint: Path | None, progress=lambda items, *_: items) -> Trained:
+def run(checkpoint: Path | None, progress=SILENT) -> Trained:
     task = small_task(dropout=0.2)
     codecs = coarse_codecs(task.model, 1.0)
     capacity = round(0.6 * payload_bytes(task.model, codecs))
@@ -24,6 +26,6 @@ def tell(items, title, total):
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), tell)
+    run(Path(sys.argv[1]), Tracked(tell))
     print("finished", flush=True)  # noqa: T201
     sys.stdin.read()

@@ -6,14 +6,22 @@ from pathlib import Path
 from separable import small_task
 from torch import nn
 
+from ravn.progress import Silent
 from ravn.training.from_scratch import Curve, FloatRecipe, train_from_scratch
 
 RECIPE = FloatRecipe(epochs=12, batch_size=64, averaging=0.9, label_smoothing=0.1)
 
 
+class Told(Silent):
+    """Hands what every epoch gave to a function."""
+
+    def __init__(self, tell) -> None:
+        self.stage = tell
+
+
 def run(checkpoint: Path | None, tell=lambda _: None) -> tuple[nn.Module, Curve]:
     task = small_task(dropout=0.2)
-    return task.model, train_from_scratch(task, RECIPE, checkpoint=checkpoint, tell=tell)
+    return task.model, train_from_scratch(task, RECIPE, checkpoint=checkpoint, progress=Told(tell))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,19 @@ from torch.utils.data import TensorDataset
 from ravn.codecs import Codec, EntropyCodec
 from ravn.encoding import encode_network
 from ravn.layers import weight_layers
+from ravn.progress import Silent
 from ravn.task import Task
 from ravn.training.float_training import train_float
 
 CLASSES = 4
 PATTERNS = torch.randn(CLASSES, 1, 8, 8, generator=Generator().manual_seed(5))
+
+
+class Tracked(Silent):
+    """Hands loops to a function."""
+
+    def __init__(self, track) -> None:
+        self.track = track
 
 
 def noisy_patterns(count: int, seed: int) -> TensorDataset:

@@ -45,8 +45,17 @@ def test_the_mean_of_the_weights_is_not_the_last_weights() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_with_one_sentence() -> None:
-    with pytest.raises(RavnError, match=r"became (nan|inf) in epoch 1, step \d+; give a learning rate below 1e\+30"):
+    with pytest.raises(
+        RavnError, match=r"became (nan|inf|infinite or NaN).* in epoch 1, step \d+; give a learning rate below 1e\+30"
+    ):
         train_from_scratch(small_task(), replace(QUICK, learning_rate=1e30, warmup=0.0))
+
+
+def test_a_gradient_that_is_not_finite_names_its_layer() -> None:
+    task = small_task()
+    task.model.get_parameter("6.bias").register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(RavnError, match=r"gradient of '6.bias' became infinite or NaN in epoch 1, step 1; give"):
+        train_from_scratch(task, QUICK)
 
 
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:

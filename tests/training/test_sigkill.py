@@ -11,6 +11,7 @@ from pathlib import Path
 import killed_run
 import pytest
 import torch
+from separable import Tracked
 
 from ravn.training import Trained
 
@@ -47,7 +48,7 @@ def test_a_run_killed_at_a_random_time_ends_like_an_undisturbed_one(
         began.append(title)
         return items
 
-    trained = killed_run.run(checkpoint, noting)
+    trained = killed_run.run(checkpoint, Tracked(noting))
     assert (len(began) < killed_run.EPOCHS) == resumed
     assert trained.curve == undisturbed.curve
     assert trained.codecs == undisturbed.codecs

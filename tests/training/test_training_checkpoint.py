@@ -1,16 +1,18 @@
 """A run that was killed and goes on is the undisturbed run, bit for bit; nothing else is gone on from."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from separable import coarse_codecs, payload_bytes, small_network
+from separable import Tracked, coarse_codecs, payload_bytes, small_network
 from torch import nn
 
-from ravn.errors import InputError
+from ravn.errors import InputError, RavnError
 from ravn.task import Task
 from ravn.training import Recipe, Trained, train
+from ravn.training.divergence import Place, check_state
 
 RECIPE = Recipe(epochs=4, batch_size=32, learning_rate=3e-3, refit_every=3)
 
@@ -35,7 +37,7 @@ def killing(epoch: int, batches: int):
                 raise KilledError
             yield item
 
-    return progress
+    return Tracked(progress)
 
 
 def interrupted(task: Task, checkpoint: Path, epoch: int = 2, batches: int = 1) -> None:
@@ -108,21 +110,60 @@ def test_broken_and_foreign_files_are_refused(task: Task, tmp_path: Path) -> Non
             run(task, checkpoint)
 
 
-def test_an_interrupted_write_leaves_the_former_file(
-    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_and_leaves_the_former_file(task: Task, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     interrupted(task, checkpoint)
-    before, write = checkpoint.read_bytes(), Path.write_bytes
-
-    def half(path: Path, data: bytes) -> int:
-        write(path, data[: len(data) // 2])
-        raise OSError("no space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", half)
-        with pytest.raises(OSError, match="no space"):
-            run(task, checkpoint)
+    before = checkpoint.read_bytes()
+    (tmp_path / "checkpoint.pt.partial").symlink_to("/dev/full")
+    with pytest.raises(
+        RavnError, match=r"the checkpoint .*checkpoint\.pt can't be written \(No space left on device\)"
+    ):
+        run(task, checkpoint)
     assert list(tmp_path.iterdir()) == [checkpoint]
     assert checkpoint.read_bytes() == before
     assert_same(run(task, checkpoint), run(task, None))
+
+
+class Shifted(nn.Module):
+    """Adds a bias whose gradient is not a number in the second epoch."""
+
+    backwards = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(4))
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        bias = self.bias * 1.0
+        if bias.requires_grad:
+            bias.register_hook(self._poisoned)
+        return logits + bias
+
+    @classmethod
+    def _poisoned(cls, gradient: torch.Tensor) -> torch.Tensor:
+        cls.backwards += 1
+        return gradient * (torch.nan if cls.backwards > 10 else 1.0)
+
+
+def test_a_bad_gradient_of_a_bias_leaves_the_checkpoint_of_the_epoch_before(task: Task, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    shifted = replace(task, model=nn.Sequential(task.model, Shifted()).eval())
+    # An epoch takes eight batches: the eleventh is the third of the second.
+    with pytest.raises(
+        RavnError, match=r"gradient of '1.bias' became infinite or NaN in epoch 2, step 3; give a learn"
+    ):
+        run(shifted, checkpoint)
+    left = torch.load(checkpoint, weights_only=True)
+    assert len(json.loads(left["notes"])["curve"]) == 1
+    assert all(torch.isfinite(tensor).all() for tensor in left["model"].values())
+
+
+def test_what_is_not_finite_in_a_network_is_named() -> None:
+    network, place = small_network(), Place(0, 7, 0.1)
+    check_state(network, place)
+    network[1].running_var[2] = torch.inf
+    with pytest.raises(
+        RavnError, match=r"'1.running_var' became infinite or NaN in epoch 1, step 8; give .* below 0.1"
+    ):
+        check_state(network, place)

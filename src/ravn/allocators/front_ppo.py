@@ -159,6 +159,7 @@ class FrontSearch:
 
     def _pay(self, plans: Sequence[Selection]) -> int:
         new = [plan for plan in dict.fromkeys(plans) if plan not in self._ledger.known][: self._ledger.left]
+        self._ledger.announce(new)
         for plan in new:
             self._ledger.loss(plan)
         return len(new)

@@ -17,15 +17,25 @@ from ravn.arms import ARMS
 from ravn.arms import arm as arm_of
 from ravn.baselines import compare
 from ravn.cli.front import finish_front
-from ravn.cli.options import Data, Device, Normalize, Seed, Weights, chosen_budgets, chosen_device
-from ravn.cli.progress import Bars
-from ravn.cli.run_folder import MODEL, finish_run, is_run, open_run, resumed, save_policy, show
+from ravn.cli.options import (
+    Compile,
+    Data,
+    Device,
+    Normalize,
+    Seed,
+    TensorBoard,
+    Weights,
+    chosen_budgets,
+    chosen_device,
+)
+from ravn.cli.progress import Bars, listening
+from ravn.cli.run_folder import LOG, MODEL, finish_run, is_run, open_run, resumed, save_policy, show
 from ravn.deciding import Decision, decide_all
 from ravn.errors import InputError
 from ravn.fixed_plans import FixedPlan
 from ravn.pipeline import compress as run_pipeline
 from ravn.plan import Budget
-from ravn.progress import Silent
+from ravn.progress import Later, Silent
 from ravn.result import Result
 from ravn.scoring import connected
 from ravn.settings import Settings
@@ -88,9 +98,11 @@ def compress(  # noqa: PLR0913 - one option each
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also measure fixed-rate baselines.")] = False,
+    tensorboard: TensorBoard = False,
+    compile_network: Compile = False,
 ) -> None:
     """Compress a trained network into at most the given bytes."""
-    options = {k: v for k, v in locals().items() if k not in ("out", "resume")}
+    options = {k: v for k, v in locals().items() if k not in ("out", "resume", "tensorboard", "compile_network")}
     budgets = chosen_budgets(bits, size_bytes, ratio)
     if target not in TARGETS:
         raise InputError(f"--target {target} is impossible; give {' or '.join(TARGETS)}")
@@ -98,6 +110,7 @@ def compress(  # noqa: PLR0913 - one option each
     settings = replace(settings, fixed_rate=target == "export", workers=workers)
     if evaluations is not None:
         settings = replace(settings, evaluations=evaluations)
+    settings = replace(settings, recipe=replace(settings.recipe, compiled=compile_network))
     decider, settings = _decider(arm, allocator, settings)
     if policy is not None:
         decider = _with_policy(policy, decider, settings)
@@ -110,7 +123,7 @@ def compress(  # noqa: PLR0913 - one option each
         """The network and its images."""
         return make_task(model, data, weights=weights, normalize=normalize, seed=seed, teacher=teacher)
 
-    job = _Job(task, decider, settings, options, baselines)
+    job = _Job(task, decider, settings, options, baselines, tensorboard)
     with processes.joined(settings.device), connected(settings.workers):
         if not processes.is_first():
             _Shared(job, budgets).help()
@@ -132,6 +145,7 @@ class _Job:
     settings: Settings
     options: Mapping[str, Any]
     baselines: bool
+    tensorboard: bool
 
     def run(self, budget: Budget, out: Path, *, resume: bool, decide: Decide = lambda: None) -> Result:
         """Compress into one run folder; what a search for several budgets decided is asked for if there is work."""
@@ -140,14 +154,14 @@ class _Job:
             processes.from_first(former is not None)
             if former is not None:
                 return former
-            bars = Bars()
-            compressed = run_pipeline(
-                self.task(), budget, self.decider, self.settings, folder=out, progress=bars, decision=decide()
-            )
-            result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
-            if self.baselines:
-                rows = compare(self.task(), result.file_bytes, self.settings, bars)
-                result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
+            with listening(out / LOG if self.tensorboard else None) as progress:
+                compressed = run_pipeline(
+                    self.task(), budget, self.decider, self.settings, folder=out, progress=progress, decision=decide()
+                )
+                result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
+                if self.baselines:
+                    rows = compare(self.task(), result.file_bytes, self.settings, Later(progress, None))
+                    result = replace(result, rows=(result.rows[0], *rows, *result.rows[1:]))
             finish_run(out, replace(compressed, result=result))
             return result
 

@@ -22,6 +22,10 @@ Normalize = Annotated[
 ]
 Weights = Annotated[Path | None, typer.Option(help="Float weights: .safetensors, or .pt/.pth of plain tensors.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0, max=2**32 - 1)]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Log the training: losses, bits per weight, rate, accuracy.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Train with torch.compile; it asks for a C++ compiler.")]
 Device = Annotated[str, typer.Option(help="auto | cpu | cuda | mps")]
 
 

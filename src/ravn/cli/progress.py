@@ -1,10 +1,17 @@
 """What a person sees: tables on the output, progress bars on the error stream."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
+import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ravn.progress import Progress, Silent
+from ravn.reports.training_log import tensorboard_log
+from ravn.training import processes
 
 T = TypeVar("T")
 
@@ -17,6 +24,25 @@ def output() -> Console:
     """The console of what a command was asked for."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=UNBOUND_WIDTH)
+
+
+@contextmanager
+def listening(log: Path | None) -> Iterator[Progress]:
+    """Who listens to a command's work: bars, and a TensorBoard log; of several processes, the first one alone.
+
+    Args:
+        log: folder of the log; None for no log.
+
+    Raises:
+        MissingPackageError: a log is wanted, and TensorBoard is not installed.
+    """
+    if not processes.is_first():
+        yield Silent()
+    elif log is None:
+        yield Bars()
+    else:
+        with tensorboard_log(Bars(), log) as progress:
+            yield progress
 
 
 class Bars:
@@ -39,5 +65,8 @@ class Bars:
             TimeRemainingColumn(),
         )
         shown = self._console.is_terminal
-        with Progress(*columns, console=self._console, transient=True, disable=not shown) as bars:
+        with rich.progress.Progress(*columns, console=self._console, transient=True, disable=not shown) as bars:
             yield from bars.track(items, total=total, description=title)
+
+    def figures(self, step: int, values: Mapping[str, float]) -> None:
+        """Show none: bars are gone too soon to be read."""

@@ -16,6 +16,7 @@ from ravn.reports import headline_table, render_html
 from ravn.result import Result
 
 CONFIG = "config.yaml"
+LOG = "tensorboard"
 MODEL = "model.ravn"
 REPORT = "report.html"
 POLICY = "policy.safetensors"

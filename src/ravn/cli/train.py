@@ -9,10 +9,11 @@ from ravn.adapters import make_task
 from ravn.adapters.weights import weights_bytes
 from ravn.artifact import write_atomic
 from ravn.batches import size
-from ravn.cli.options import Data, Device, Normalize, Seed, chosen_device
-from ravn.cli.progress import Bars, output
+from ravn.cli.options import Data, Device, Normalize, Seed, TensorBoard, chosen_device
+from ravn.cli.progress import listening, output
 from ravn.errors import InputError
 from ravn.metrics import top1_accuracy
+from ravn.training import processes
 from ravn.training.from_scratch import FloatRecipe, train_from_scratch
 
 SUFFIX = ".safetensors"
@@ -32,10 +33,10 @@ def train(  # noqa: PLR0913 - one option each
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training of OUT.")] = False,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """Train a float network on labelled images; it goes on after an interruption when given --resume."""
     checkpoint = out.with_name(out.name + ".checkpoint")
-    _ensure_writable(out, checkpoint, resume=resume)
     recipe = FloatRecipe(
         epochs=epochs,
         batch_size=batch_size,
@@ -44,17 +45,24 @@ def train(  # noqa: PLR0913 - one option each
         label_smoothing=label_smoothing,
         averaging=averaging,
     )
-    task = make_task(model, data, normalize=normalize, seed=seed, pretrained=False)
-    task.model.to(chosen_device(device))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    bars = Bars()
-    bars.stage(f"training {model} on {size(task.train):,} images of {task.data_name}")
-    train_from_scratch(task, recipe, seed=seed, checkpoint=checkpoint, progress=bars.track, tell=bars.stage)
-    test = task.test if task.test is not None else task.validation
-    accuracy = top1_accuracy(task.model, test, task.transform)
-    write_atomic(out, weights_bytes(task.model.cpu()))
-    checkpoint.unlink(missing_ok=True)
-    output().print(f"{out}: {accuracy:.2f} % of {size(test):,} test images", soft_wrap=True)
+    place = chosen_device(device)
+    with processes.joined(place):
+        first = processes.is_first()
+        if first:
+            _ensure_writable(out, checkpoint, resume=resume)
+        task = make_task(model, data, normalize=normalize, seed=seed, pretrained=False)
+        task.model.to(place)
+        with listening(out.with_name(out.name + ".tensorboard") if tensorboard else None) as progress:
+            if first:
+                out.parent.mkdir(parents=True, exist_ok=True)
+            progress.stage(f"training {model} on {size(task.train):,} images of {task.data_name}")
+            train_from_scratch(task, recipe, seed=seed, checkpoint=checkpoint, progress=progress)
+    if first:
+        test = task.test if task.test is not None else task.validation
+        accuracy = top1_accuracy(task.model, test, task.transform)
+        write_atomic(out, weights_bytes(task.model.cpu()))
+        checkpoint.unlink(missing_ok=True)
+        output().print(f"{out}: {accuracy:.2f} % of {size(test):,} test images", soft_wrap=True)
 
 
 def _ensure_writable(out: Path, checkpoint: Path, *, resume: bool) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +12,11 @@ import torch
 from torch import nn
 
 from ravn.codecs import codec_from_config
-from ravn.errors import InputError
+from ravn.errors import InputError, RavnError
 from ravn.training.straight_through import StraightThrough
 
 Curve = list[tuple[float, float, float]]
+"""Per epoch: its number, the mean training loss, and the validation accuracy in percent."""
 
 BROKEN = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, pickle.UnpicklingError)
 """What reading a broken or foreign checkpoint may raise."""
@@ -51,15 +53,36 @@ def save_checkpoint(
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and notes to a file; an interrupted write leaves the former one."""
+    """Write tensors and notes to a file; an interrupted write leaves the former one.
+
+    Raises:
+        RavnError: the disk is full, or the file can't be written for another reason.
+    """
     stream = io.BytesIO()
     torch.save(state, stream)
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(stream.getvalue())
+        with partial.open("wb") as file:
+            file.write(stream.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        raise RavnError(
+            f"the checkpoint {path} can't be written ({error.strerror or error});"
+            " make room for it: the training goes on from the last one that could"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_state(data: bytes, run: Mapping[str, Any], device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors and the notes that a run wrote; what is wrong with them is one of `BROKEN`."""
+    state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    notes = json.loads(state["notes"])
+    if notes["run"] != run:
+        raise ValueError("another run wrote it")
+    return state, notes
 
 
 def load_checkpoint(
@@ -87,12 +110,8 @@ def load_checkpoint(
     Raises:
         InputError: the file is not a checkpoint of this run.
     """
-    stream = io.BytesIO(data)
     try:
-        state = torch.load(stream, weights_only=True)
-        notes = json.loads(state["notes"])
-        if notes["run"] != run:
-            raise ValueError("another run wrote it")
+        state, notes = read_state(data, run, next(model.parameters()).device)
         model.load_state_dict(state["model"])
         with torch.no_grad():
             for name, latent in quantized.latents.items():

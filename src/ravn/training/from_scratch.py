@@ -3,25 +3,25 @@
 import copy
 import json
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ravn.batches import network_inputs, shuffled, size
-from ravn.errors import InputError, RavnError
+from ravn.errors import InputError
 from ravn.metrics.accuracy import top1_accuracy
+from ravn.progress import Progress, Silent
 from ravn.task import Task
-from ravn.training.checkpoint import BROKEN, write_state
+from ravn.training import processes
+from ravn.training.bounds import ensure_count, ensure_number
+from ravn.training.checkpoint import BROKEN, Curve, read_state, write_state
+from ravn.training.divergence import Place, check_gradients, check_loss, check_state, first_broken_layer
 from ravn.training.objective import channels_last, computes_bfloat16
 from ravn.training.randomness import seeded
-
-Curve = list[tuple[float, float, float]]
-"""Per epoch: its number, the mean loss, and the validation accuracy in percent of the weights that would be kept."""
+from ravn.training.shared_norms import shared_statistics
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class FloatRecipe:
         label_smoothing: share of the target that is spread over all classes (arXiv 1512.00567).
         averaging: decay per step of the mean of the weights over time, which is what is kept; 0 keeps the last weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
+
+    Raises:
+        InputError: a number is out of its bounds.
     """
 
     epochs: int = 200
@@ -49,6 +52,14 @@ class FloatRecipe:
     label_smoothing: float = 0.0
     averaging: float = 0.0
     mixed_precision: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            ensure_count(name, getattr(self, name), 1)
+        for name in ("learning_rate", "weight_decay"):
+            ensure_number(name, getattr(self, name), 0)
+        for name in ("momentum", "label_smoothing", "averaging", "warmup"):
+            ensure_number(name, getattr(self, name), 0, 1)
 
     def rate(self, share: float) -> float:
         """Learning rate after a share of all steps, relative to the peak."""
@@ -63,10 +74,11 @@ def train_from_scratch(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
-    progress: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda items, *_: items,
-    tell: Callable[[str], None] = lambda _: None,
+    progress: Progress = Silent(),  # noqa: B008 - stateless
 ) -> Curve:
     """Train the task's network from where it stands, in place, on its labels.
+
+    Several processes share every batch, as `ravn.training.train` does; the first one alone uses the checkpoint.
 
     Args:
         task: the network and its images; the test images are not looked at.
@@ -74,28 +86,31 @@ def train_from_scratch(
         seed: decides order, augmentation and dropout; every epoch draws from generators of its own.
         checkpoint: file that is written after every epoch and, where it exists, gone on from: the end is the same, bit
             for bit.
-        progress: wraps the loop over the batches of an epoch, with a title.
-        tell: is told what an epoch gave.
+        progress: is told how far an epoch is, what it gave, and the figures of every step.
 
     Returns:
-        The curve; the network is in eval mode and holds the weights that are kept.
+        Per epoch its number, the mean loss, and the validation accuracy in percent of the weights that would be kept.
+        The network is in eval mode and holds these weights.
 
     Raises:
-        InputError: the checkpoint is not one of this run.
-        RavnError: the loss is not finite.
+        InputError: the checkpoint is not one of this run, or batches are too small for so many processes.
+        RavnError: the loss, a gradient or the network is not finite - the layer is named - or the checkpoint can't be
+            written. The checkpoint of the last epoch is left.
     """
+    processes.ensure_shareable(recipe.batch_size, size(task.train))
     run = _Training(task, recipe, seed)
-    if checkpoint is not None and checkpoint.exists():
-        run.load(checkpoint)
+    former = processes.from_first(checkpoint.read_bytes() if checkpoint is not None and checkpoint.exists() else None)
+    if former is not None:
+        run.load(former, source=str(checkpoint))
     for epoch in range(len(run.curve), recipe.epochs):
-        device = next(task.model.parameters()).device
-        with seeded(seed * 1_000_003 + epoch, device) as generator:
-            loss = run.epoch(epoch, shuffled(task.train, recipe.batch_size, generator), generator, progress)
+        with seeded(seed * 1_000_003 + epoch, run.device) as generator, shared_statistics(task.model):
+            loss = run.epoch(epoch, generator, progress)
         accuracy = top1_accuracy(run.kept, task.validation, task.transform)
         run.curve.append((epoch + 1.0, loss, accuracy))
-        if checkpoint is not None:
+        progress.figures((epoch + 1) * run.steps, {"validation/accuracy": accuracy, "validation/epoch loss": loss})
+        if checkpoint is not None and processes.is_first():
             run.save(checkpoint)
-        tell(f"epoch {epoch + 1}/{recipe.epochs}: loss {loss:.4f}, {accuracy:.2f} % of the validation images")
+        progress.stage(f"epoch {epoch + 1}/{recipe.epochs}: loss {loss:.4f}, {accuracy:.2f} % of the validation images")
     task.model.load_state_dict(run.kept.state_dict())
     task.model.eval()
     return run.curve
@@ -107,49 +122,57 @@ class _Training:
     def __init__(self, task: Task, recipe: FloatRecipe, seed: int) -> None:
         self._task, self._recipe = task, recipe
         self._model = channels_last(task.model)
+        self.device = next(self._model.parameters()).device
+        self._half = recipe.mixed_precision and computes_bfloat16(self.device)
         weights = [p for p in self._model.parameters() if p.dim() > 1]
         others = [p for p in self._model.parameters() if p.dim() <= 1]
         groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
+        momentum = recipe.momentum
+        self._optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=momentum, nesterov=momentum > 0)
         self.kept = copy.deepcopy(self._model) if recipe.averaging else self._model
+        self.steps = max(-(-size(task.train) // recipe.batch_size), 1)
         self.curve: Curve = []
         self._run = {"recipe": asdict(recipe), "seed": seed, "images": size(task.train), "data": task.data_name}
 
-    def epoch(
-        self,
-        number: int,
-        batches: Iterable[tuple[Tensor, Tensor]],
-        generator: torch.Generator,
-        progress: Callable[[Iterable[Any], str, int], Iterable[Any]],
-    ) -> float:
+    def epoch(self, number: int, generator: torch.Generator, progress: Progress) -> float:
         """One pass over the training images; returns the mean loss."""
-        recipe, task = self._recipe, self._task
-        steps = max(-(-size(task.train) // recipe.batch_size), 1)
-        device = next(self._model.parameters()).device
-        half = recipe.mixed_precision and computes_bfloat16(device)
+        recipe = self._recipe
         self._model.train()
+        batches = shuffled(self._task.train, recipe.batch_size, generator)
         total, step = 0.0, -1
-        title = f"epoch {number + 1}/{recipe.epochs}"
-        for step, (stored, labels) in enumerate(progress(batches, title, steps)):
-            share = min((number * steps + step + 1) / (recipe.epochs * steps), 1.0)
+        for step, batch in enumerate(progress.track(batches, f"epoch {number + 1}/{recipe.epochs}", self.steps)):
+            done = number * self.steps + step + 1
+            rate = recipe.learning_rate * recipe.rate(min(done / (recipe.epochs * self.steps), 1.0))
             for group in self._optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * recipe.rate(share)
-            inputs = network_inputs(task.augment(stored, generator), task.transform, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                logits = self._model(inputs)
-            smoothing = recipe.label_smoothing
-            loss = functional.cross_entropy(logits.float(), labels.to(device), label_smoothing=smoothing)
-            if not torch.isfinite(loss):
-                raise RavnError(
-                    f"the training loss became {loss.item()} in epoch {number + 1}, step {step + 1};"
-                    f" give a learning rate below {recipe.learning_rate}"
-                )
-            self._optimizer.zero_grad()
-            loss.backward()
-            self._optimizer.step()
-            self._average(number * steps + step)
-            total += float(loss.detach())
+                group["lr"] = rate
+            loss = self._step(batch, generator, Place(number, step, recipe.learning_rate))
+            self._average(done - 1)
+            progress.figures(done, {"loss/total": loss, "learning rate": rate})
+            total += loss
+        check_state(self._model, Place(number, step, recipe.learning_rate))
         return total / max(step + 1, 1)
+
+    def _step(self, batch: tuple[Tensor, Tensor], generator: torch.Generator, place: Place) -> float:
+        """Move the weights by the gradients of a batch; returns its loss."""
+        stored, labels = batch
+        stored = self._task.augment(stored, generator)
+        inputs, marks = processes.share(stored), processes.share(labels).to(self.device)
+        inputs = network_inputs(inputs, self._task.transform, self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            logits = self._model(inputs)
+        smoothing = self._recipe.label_smoothing
+        loss = functional.cross_entropy(logits.float(), marks, label_smoothing=smoothing) * len(inputs) / len(stored)
+        self._optimizer.zero_grad()
+        loss.backward()
+        parameters = dict(self._model.named_parameters())
+        whole = loss.detach().double()
+        processes.add_up([whole, *(p.grad for p in parameters.values() if p.grad is not None)])
+        if not torch.isfinite(whole):
+            broken = processes.first_told(first_broken_layer(self._model, inputs))
+            check_loss(float(whole), broken, place)
+        check_gradients(parameters, place)
+        self._optimizer.step()
+        return float(whole)
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
@@ -173,20 +196,17 @@ class _Training:
         }
         write_state(path, state)
 
-    def load(self, path: Path) -> None:
+    def load(self, data: bytes, *, source: str) -> None:
         """Restore what `save` wrote.
 
         Raises:
             InputError: the file is not a checkpoint of this run.
         """
         try:
-            state = torch.load(path, map_location=next(self._model.parameters()).device, weights_only=True)
-            notes = json.loads(state["notes"])
-            if notes["run"] != self._run:
-                raise ValueError("another run wrote it")
+            state, notes = read_state(data, self._run, self.device)
             self._model.load_state_dict(state["model"])
             self.kept.load_state_dict(state["kept"])
             self._optimizer.load_state_dict(state["optimizer"])
             self.curve = [(epoch, loss, accuracy) for epoch, loss, accuracy in notes["curve"]]
         except BROKEN as error:
-            raise InputError(f"{path} is not a checkpoint of this run; delete it to train from the start") from error
+            raise InputError(f"{source} is not a checkpoint of this run; delete it to train from the start") from error

@@ -1,8 +1,7 @@
 """Fine-tuning under a plan: the weight half of Algorithm 1."""
 
 import copy
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,14 +13,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ravn.batches import shuffled, size
 from ravn.codecs import Codec
-from ravn.errors import InputError, RavnError
 from ravn.metrics.accuracy import top1_accuracy
+from ravn.progress import Progress, Silent
 from ravn.task import Task
 from ravn.training import processes
-from ravn.training.checkpoint import load_checkpoint, save_checkpoint
+from ravn.training.checkpoint import Curve, load_checkpoint, save_checkpoint
+from ravn.training.divergence import Place, check_gradients, check_loss, check_state
 from ravn.training.objective import Objective, channels_last
 from ravn.training.randomness import seeded
 from ravn.training.recipe import Recipe
+from ravn.training.shared_norms import shared_statistics
 from ravn.training.straight_through import StraightThrough
 
 
@@ -51,7 +52,7 @@ def train(
     recipe: Recipe,
     seed: int = 0,
     checkpoint: Path | None = None,
-    progress: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda items, *_: items,
+    progress: Progress = Silent(),  # noqa: B008 - stateless
 ) -> Trained:
     """Train the quantized network back under L_RAVN (Eq. 7), straight through its quantization.
 
@@ -67,106 +68,125 @@ def train(
         recipe: how to train.
         seed: decides order, augmentation and dropout; every epoch draws from generators of its own.
         checkpoint: file that is written after every epoch and, where it exists, gone on from.
-        progress: wraps the loop over the batches of an epoch, with a title.
+        progress: is told how far an epoch is, and the figures of every step.
 
     Raises:
-        InputError: the checkpoint is not one of this run.
-        RavnError: the loss or a gradient is not finite - the layer is named - or the weights grow beyond what can be
-            coded. The checkpoint of the last epoch is left.
+        InputError: the checkpoint is not one of this run, or batches are too small for so many processes.
+        RavnError: the loss, a gradient or the network is not finite - the layer is named - or the weights grow beyond
+            what can be coded, or the checkpoint can't be written. The checkpoint of the last epoch is left.
     """
-    model = channels_last(copy.deepcopy(start))
-    latents = {name: model.get_parameter(name).detach() for name in codecs}
-    quantized = StraightThrough(model, codecs, capacity_bytes, latents)
-    others = [p for n, p in model.named_parameters() if n not in quantized.latents]
-    bits = 8 * capacity_bytes / max(sum(latent.numel() for latent in latents.values()), 1)
-    peak = recipe.learning_rate * recipe.decay_per_bit ** (bits - 1)
-    groups = [
-        {"params": quantized.parameters(), "weight_decay": recipe.weight_decay, "peak": peak},
-        {"params": others, "weight_decay": 0.0, "peak": peak * recipe.other_rate},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=peak)
-    objective = Objective(task, model, recipe)
-    curve: list[tuple[float, float, float]] = []
+    processes.ensure_shareable(recipe.batch_size, size(task.train))
+    processes.ensure_compilable(compiled=recipe.compiled, batch_statistics=recipe.batch_statistics)
+    run = _Training(task, start, codecs, capacity_bytes, recipe)
     plan = {name: codec.config() for name, codec in codecs.items()}
-    run = {"recipe": asdict(recipe), "seed": seed, "capacity_bytes": capacity_bytes, "plan": plan}
+    # Compiled or not, it is the same run.
+    recipe_told = {name: value for name, value in asdict(recipe).items() if name != "compiled"}
+    about = {"recipe": recipe_told, "seed": seed, "capacity_bytes": capacity_bytes, "plan": plan}
     former = processes.from_first(checkpoint.read_bytes() if checkpoint is not None and checkpoint.exists() else None)
-    if former is not None:
-        curve, objective.trade_off = load_checkpoint(former, model, quantized, optimizer, run, source=str(checkpoint))
-    else:
-        quantized.refit()
-    steps = max(-(-size(task.train) // recipe.batch_size), 1)
-    for epoch in range(len(curve), recipe.epochs):
-        training_mode(model, batch_statistics=recipe.batch_statistics)
-        with seeded(seed * 1_000_003 + epoch, next(model.parameters()).device) as generator:
-            loss = _epoch(task, quantized, optimizer, objective, recipe, (epoch, steps), generator, progress)
-        accuracy = top1_accuracy(model, task.validation, task.transform)
-        curve.append((epoch + 1.0, loss, accuracy))
+    run.begin(former, about, source=str(checkpoint))
+    for epoch in range(len(run.curve), recipe.epochs):
+        with seeded(seed * 1_000_003 + epoch, run.device) as generator, shared_statistics(run.model):
+            loss = run.epoch(epoch, generator, progress)
+        accuracy = top1_accuracy(run.model, task.validation, task.transform)
+        run.curve.append((epoch + 1.0, loss, accuracy))
+        progress.figures((epoch + 1) * run.steps, {"validation/accuracy": accuracy, "validation/epoch loss": loss})
         if checkpoint is not None and processes.is_first():
-            save_checkpoint(checkpoint, model, quantized, optimizer, curve, objective.trade_off, run)
-    return Trained(model.eval(), quantized.weights(), quantized.codecs, curve)
+            run.save(checkpoint, about)
+    return Trained(run.model.eval(), run.quantized.weights(), run.quantized.codecs, run.curve)
 
 
-def _epoch(
-    task: Task,
-    quantized: StraightThrough,
-    optimizer: torch.optim.Optimizer,
-    objective: Objective,
-    recipe: Recipe,
-    place: tuple[int, int],
-    generator: Generator,
-    progress: Callable[[Iterable[Any], str, int], Iterable[Any]],
-) -> float:
-    """One pass over the training images; returns the mean loss."""
-    epoch, steps = place
-    total, step = 0.0, -1
-    batches = shuffled(task.train, recipe.batch_size, generator)
-    for step, (stored, labels) in enumerate(progress(batches, f"epoch {epoch + 1}/{recipe.epochs}", steps)):
-        share = (epoch * steps + step + 1) / (recipe.epochs * steps)
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * recipe.rate(min(share, 1.0))
-        optimizer.zero_grad()
-        loss = objective.backward(task.augment(stored, generator), labels, generator)
-        if not math.isfinite(loss):
-            where = f" (the first output that is not finite: layer {objective.broken!r})" if objective.broken else ""
-            raise _diverged(f"the training loss became {loss}{where}", (epoch, step), recipe)
-        quantized.take_gradients()
-        processes.add_up(p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
-        check_gradients(quantized, (epoch, step), recipe)
-        optimizer.step()
-        with _naming((epoch, step), recipe):
-            if (step + 1) % recipe.refit_every == 0:
-                quantized.refit()
+class _Training:
+    """The network, its latent weights, and what moves them."""
+
+    def __init__(
+        self, task: Task, start: nn.Module, codecs: Mapping[str, Codec], capacity_bytes: int, recipe: Recipe
+    ) -> None:
+        self._task, self._recipe = task, recipe
+        self.model = channels_last(copy.deepcopy(start))
+        self.device = next(self.model.parameters()).device
+        latents = {name: self.model.get_parameter(name).detach() for name in codecs}
+        self._weights = max(sum(latent.numel() for latent in latents.values()), 1)
+        self.quantized = StraightThrough(self.model, codecs, capacity_bytes, latents)
+        others = {n: p for n, p in self.model.named_parameters() if n not in latents}
+        self._moved = self.quantized.latents | others
+        peak = recipe.learning_rate * recipe.decay_per_bit ** (8 * capacity_bytes / self._weights - 1)
+        groups = [
+            {"params": self.quantized.parameters(), "weight_decay": recipe.weight_decay, "peak": peak},
+            {"params": list(others.values()), "weight_decay": 0.0, "peak": peak * recipe.other_rate},
+        ]
+        self._optimizer = torch.optim.AdamW(groups, lr=peak)
+        self._objective = Objective(task, self.model, recipe)
+        self.steps = max(-(-size(task.train) // recipe.batch_size), 1)
+        self.curve: Curve = []
+
+    def begin(self, former: bytes | None, about: Mapping[str, Any], *, source: str) -> None:
+        """Go on from a checkpoint, or fit levels to the weights for the first time."""
+        if former is None:
+            self.quantized.refit()
+        else:
+            state = (self.model, self.quantized, self._optimizer)
+            self.curve, self._objective.trade_off = load_checkpoint(former, *state, about, source=source)
+
+    def save(self, path: Path, about: Mapping[str, Any]) -> None:
+        """Write all that going on needs."""
+        state = (self.model, self.quantized, self._optimizer)
+        save_checkpoint(path, *state, self.curve, self._objective.trade_off, about)
+
+    def epoch(self, number: int, generator: Generator, progress: Progress) -> float:
+        """One pass over the training images; returns the mean loss."""
+        recipe = self._recipe
+        training_mode(self.model, batch_statistics=recipe.batch_statistics)
+        batches = shuffled(self._task.train, recipe.batch_size, generator)
+        total, step = 0.0, -1
+        for step, batch in enumerate(progress.track(batches, f"epoch {number + 1}/{recipe.epochs}", self.steps)):
+            done = number * self.steps + step + 1
+            for group in self._optimizer.param_groups:
+                group["lr"] = group["peak"] * recipe.rate(min(done / (recipe.epochs * self.steps), 1.0))
+            total += self._step(batch, generator, Place(number, step, recipe.learning_rate))
+            progress.figures(done, self._figures())
+        place = Place(number, step, recipe.learning_rate)
+        with _naming(place):
+            self.quantized.refit()
+        check_state(self.model, place)
+        return total / max(step + 1, 1)
+
+    def _step(self, batch: tuple[Tensor, Tensor], generator: Generator, place: Place) -> float:
+        """Move everything by the gradients of a batch; returns its loss."""
+        stored, labels = batch
+        self._optimizer.zero_grad()
+        self._loss = self._objective.backward(self._task.augment(stored, generator), labels, generator)
+        check_loss(self._loss, self._objective.broken, place)
+        self.quantized.take_gradients()
+        processes.add_up(p.grad for p in self._moved.values() if p.grad is not None)
+        check_gradients(self._moved, place)
+        self._optimizer.step()
+        with _naming(place):
+            if (place.step + 1) % self._recipe.refit_every == 0:
+                self.quantized.refit()
             else:
-                quantized.refresh()
-        total += loss
-    with _naming((epoch, step), recipe):
-        quantized.refit()
-    return total / max(step + 1, 1)
+                self.quantized.refresh()
+        return self._loss
 
-
-def check_gradients(quantized: StraightThrough, place: tuple[int, int], recipe: Recipe) -> None:
-    """Refuse gradients that would spoil weights.
-
-    Raises:
-        RavnError: one is infinite or NaN; the layer is named.
-    """
-    for name, latent in quantized.latents.items():
-        if latent.grad is not None and not torch.isfinite(latent.grad).all():
-            raise _diverged(f"the gradient of {name!r} became infinite or NaN", place, recipe)
+    def _figures(self) -> dict[str, float]:
+        """What is known of the last step."""
+        (fidelity, gap), payload = self._objective.parts, self.quantized.payload_bytes
+        figures = {
+            "loss/total": self._loss,
+            "loss/fidelity": fidelity,
+            "loss/performance gap": gap,
+            "loss/lambda": self._objective.trade_off,
+            "learning rate": self._optimizer.param_groups[0]["lr"],
+        }
+        return figures if payload is None else figures | {"bits per weight": 8 * payload / self._weights}
 
 
 @contextmanager
-def _naming(place: tuple[int, int], recipe: Recipe) -> Iterator[None]:
+def _naming(place: Place) -> Iterator[None]:
     """Weights that can't be coded any more have diverged; the error says where."""
     try:
         yield
-    except InputError as error:
-        raise _diverged("the weights grew beyond what can be coded", place, recipe) from error
-
-
-def _diverged(what: str, place: tuple[int, int], recipe: Recipe) -> RavnError:
-    epoch, step = place
-    return RavnError(f"{what} in epoch {epoch + 1}, step {step + 1}; give a learning rate below {recipe.learning_rate}")
+    except (ValueError, OverflowError) as error:
+        raise place.diverged("the weights grew beyond what can be coded") from error
 
 
 def training_mode(model: nn.Module, *, batch_statistics: bool) -> nn.Module:

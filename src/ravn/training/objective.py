@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -9,10 +10,11 @@ from torch.nn import functional
 
 from ravn.batches import network_inputs
 from ravn.distances import DISTANCES
-from ravn.errors import InputError
-from ravn.fidelity import feature_points, features, fidelity_loss, observed, performance_gap, ravn_loss
+from ravn.fidelity import feature_points, features, fidelity_loss, performance_gap, ravn_loss
 from ravn.task import Task
 from ravn.training import processes
+from ravn.training.compilation import Network, compiled
+from ravn.training.divergence import first_broken_layer
 from ravn.training.recipe import Recipe
 
 
@@ -27,20 +29,18 @@ class Objective:
     Attributes:
         trade_off: lambda (Eq. 7).
         broken: name of the first layer whose output was not finite when the loss was not.
-
-    Raises:
-        InputError: no distance has the recipe's name.
+        parts: L_fidelity and the performance gap of the last batch.
     """
 
     def __init__(self, task: Task, model: nn.Module, recipe: Recipe) -> None:
-        if recipe.distance not in DISTANCES:
-            raise InputError(f"there is no distance {recipe.distance!r}; there are {', '.join(DISTANCES)}")
-        self._part = -(-recipe.batch_size // (recipe.accumulate * processes.count()))
         self.trade_off = 1.0
         self.broken: str | None = None
+        self.parts = (0.0, 0.0)
         self._model, self._recipe = model, recipe
         self._transform, self._device = task.transform, next(model.parameters()).device
         self._teacher = channels_last(copy.deepcopy(task.teacher or task.model)).eval().to(self._device)
+        prepared: Callable[[nn.Module], Network] = compiled if recipe.compiled else lambda network: network
+        self._call_teacher, self._call = prepared(self._teacher), prepared(model)
         self._half = recipe.mixed_precision and computes_bfloat16(self._device)
         self._points: tuple[str, ...] | None = None if recipe.fidelity else ()
 
@@ -60,22 +60,26 @@ class Objective:
         recipe, inputs = self._recipe, network_inputs(stored, self._transform, self._device)
         if recipe.mixing and not recipe.labels:
             inputs = mixed(inputs, recipe.mixing, generator)
-        parts = (processes.share(tensor).split(self._part) for tensor in (inputs, labels))
-        sums = torch.zeros(2, dtype=torch.float64, device=self._device)
-        for part, marks in zip(*parts, strict=True):
+        # All processes compute equally many parts: their batch norms may wait for one another.
+        count = min(recipe.accumulate, processes.smallest_share(len(inputs)))
+        parts = zip(*(processes.share(tensor).tensor_split(count) for tensor in (inputs, labels)), strict=True)
+        sums, suspect = torch.zeros(3, dtype=torch.float64, device=self._device), inputs[:0]
+        for part, marks in parts:
             share = len(part) / len(inputs)
             fidelity, gap = self._parts(part, marks)
             loss = ravn_loss(recipe.fidelity * fidelity, gap, self.trade_off)
-            sums += share * torch.stack((loss, gap)).detach()
-            if not torch.isfinite(loss):
-                self.broken = self._first_broken(part)
-                break
+            sums += share * torch.stack((loss, fidelity, gap)).detach()
+            if not len(suspect) or not torch.isfinite(loss):
+                suspect = part
             (share * loss).backward()
         processes.add_up([sums])
-        loss_sum, gap_sum = sums.tolist()
-        if math.isfinite(loss_sum):
-            self.trade_off = max(self.trade_off + recipe.dual_rate * (gap_sum - recipe.tolerance), 0.0)
-        return float(loss_sum)
+        total, *found = sums.tolist()
+        self.parts = (found[0], found[1])
+        if math.isfinite(total):
+            self.trade_off = max(self.trade_off + recipe.dual_rate * (self.parts[1] - recipe.tolerance), 0.0)
+        else:
+            self.broken = processes.first_told(first_broken_layer(self._model, suspect))
+        return float(total)
 
     def _parts(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """L_fidelity, and m(g, g_f)."""
@@ -85,23 +89,13 @@ class Objective:
             self._points = feature_points(self._teacher, names, inputs[:2])
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             with torch.no_grad(), features(self._teacher, self._points) as reference:
-                target = self._teacher(inputs).float()
+                target = self._call_teacher(inputs).float()
             with features(self._model, self._points) as ours:
-                logits = self._model(inputs).float()
+                logits = self._call(inputs).float()
         gap = recipe.distillation * performance_gap(target, logits)
         if recipe.labels:
             gap = gap + recipe.labels * functional.cross_entropy(logits, labels.to(self._device))
         return fidelity_loss(reference, ours, DISTANCES[recipe.distance]).to(gap), gap
-
-    def _first_broken(self, inputs: Tensor) -> str | None:
-        leaves = [name for name, module in self._model.named_modules() if name and not any(module.children())]
-        with torch.no_grad(), observed(self._model, leaves, _is_broken) as broken:
-            self._model(inputs)
-        return next((name for name, found in broken.items() if found), None)
-
-
-def _is_broken(_: str, output: object) -> Tensor:
-    return torch.tensor(isinstance(output, Tensor) and not bool(torch.isfinite(output).all()))
 
 
 def channels_last(model: nn.Module) -> nn.Module:

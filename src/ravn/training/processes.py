@@ -13,6 +13,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
+from ravn.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -57,6 +59,51 @@ def from_first(value: T) -> T:
 def share(batch: Tensor) -> Tensor:
     """This process's share of a batch: of n processes, every n-th of its images."""
     return batch if count() == 1 else batch[distributed.get_rank() :: count()]
+
+
+def smallest_share(images: int) -> int:
+    """Images of a batch of so many that the process with the fewest computes."""
+    return images // count()
+
+
+def ensure_shareable(batch_size: int, images: int) -> None:
+    """Refuse batches that don't give every process an image.
+
+    Args:
+        batch_size: images of a step.
+        images: images of an epoch; what remains for the last step counts if it is at least half a batch.
+
+    Raises:
+        InputError: the smallest batch is smaller than the number of processes.
+    """
+    rest = images % batch_size
+    smallest = rest if 2 * rest >= batch_size or images < batch_size else batch_size
+    if images and smallest < count():
+        raise InputError(
+            f"a batch of {smallest} images can't be shared among {count()} processes;"
+            f" give a batch size of {2 * count()} or more, or fewer processes"
+        )
+
+
+def ensure_compilable(*, compiled: bool, batch_statistics: bool) -> None:
+    """Refuse compiled networks whose batch norms would have to wait for other processes.
+
+    Raises:
+        InputError: they would.
+    """
+    if compiled and batch_statistics and count() > 1:
+        raise InputError(
+            f"compiled batch norms can't share their statistics among {count()} processes; leave --compile out"
+        )
+
+
+def first_told(value: T | None) -> T | None:
+    """The first value, in the order of the processes, that is not None; every process has to ask."""
+    if count() == 1:
+        return value
+    told: list[T | None] = [None] * count()
+    distributed.all_gather_object(told, value)
+    return next((found for found in told if found is not None), None)
 
 
 def add_up(tensors: Iterable[Tensor]) -> None:

@@ -3,6 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from ravn.distances import DISTANCES
+from ravn.errors import InputError
+from ravn.training.bounds import ensure_count, ensure_number
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -29,8 +33,13 @@ class Recipe:
             on a scale, such as tokens, never are.
         refit_every: steps between two fits of steps, centroids and code lengths to the weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
+        compiled: train with `torch.compile`; it takes minutes at first, and on CPUs it saved 3 % of a step
+            (docs/experiments.md).
         batch_statistics: batch norms normalise by the statistics of every batch and are re-estimated afterwards, as in
             the training of float networks; otherwise they keep the statistics of the float network, as the file does.
+
+    Raises:
+        InputError: a number is out of its bounds, no distance has this name, or nothing would be minimised.
     """
 
     epochs: int = 5
@@ -52,6 +61,42 @@ class Recipe:
     refit_every: int = 50
     mixed_precision: bool = True
     batch_statistics: bool = False
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        ensure_count("epochs", self.epochs, 0)
+        for name in ("batch_size", "accumulate", "refit_every"):
+            ensure_count(name, getattr(self, name), 1)
+        for name in ("learning_rate", "other_rate", "weight_decay", "tolerance", "dual_rate"):
+            ensure_number(name, getattr(self, name), 0)
+        for name in ("fidelity", "distillation", "labels"):
+            ensure_number(name, getattr(self, name), 0)
+        for name in ("final_rate", "warmup", "mixing"):
+            ensure_number(name, getattr(self, name), 0, 1)
+        ensure_number("decay_per_bit", self.decay_per_bit, 1e-9)
+        self._ensure_possible()
+
+    def _ensure_possible(self) -> None:
+        """Refuse settings that contradict each other."""
+        if self.distance not in DISTANCES:
+            raise InputError(f"there is no distance {self.distance!r}; there are {', '.join(DISTANCES)}")
+        if self.accumulate > self.batch_size:
+            raise InputError(
+                f"a batch of {self.batch_size} can't be computed in {self.accumulate} parts;"
+                f" give accumulate = {self.batch_size} or less"
+            )
+        if not self.fidelity + self.distillation + self.labels:
+            raise InputError("a recipe without fidelity, distillation and labels minimises nothing; give one of them")
+        if self.compiled and self.fidelity:
+            raise InputError(
+                f"a fidelity of {self.fidelity} looks into the network, which a compiled one doesn't allow;"
+                " leave --compile out, or give fidelity = 0"
+            )
+        if self.dual_rate and not self.distillation + self.labels:
+            raise InputError(
+                f"a dual_rate of {self.dual_rate} moves lambda by a performance gap that has no weight;"
+                " give distillation or labels as well"
+            )
 
     def rate(self, share: float) -> float:
         """Learning rate after a share of all steps, relative to the peak."""

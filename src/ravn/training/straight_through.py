@@ -34,6 +34,9 @@ class StraightThrough:
         codecs: codec of every layer.
         capacity_bytes: payload bytes that the codes may take.
         weights: float weight of every layer to start from, same shapes as the network's.
+
+    Attributes:
+        payload_bytes: what the codes took when steps were last fitted; None where no step is fitted.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class StraightThrough:
         self.latents = {n: nn.Parameter(c.analysed(weights[n].detach().float()).clone()) for n, c in codecs.items()}
         self._weights = {name: model.get_parameter(name).requires_grad_() for name in codecs}
         self._capacity_bytes = capacity_bytes
+        self.payload_bytes: int | None = None
         self._grids: dict[str, Grid] = {}
         self._prices: dict[str, float] = {}
 
@@ -104,7 +108,8 @@ class StraightThrough:
             if any(moved == known for known, _ in tried):
                 break
             tried.append((moved, self.size_bytes(moved)))
-        return min(tried, key=lambda known: abs(known[1] - target))[0]
+        coarseness, self.payload_bytes = min(tried, key=lambda known: abs(known[1] - target))
+        return coarseness
 
     def parameters(self) -> Sequence[nn.Parameter]:
         """The latent weights, for an optimiser."""
