@@ -1,9 +1,10 @@
-"""Write the table of finished runs into the documentation.
+"""Add finished runs to the table of results in the documentation.
 
     python benchmarks/results_table.py RUN [RUN ...] --into README.md docs/experiments.md
 
-Every figure comes from the `result.json` of a run folder that `ravn compress` wrote. In each document the table takes
-the place of what stands between `<!-- results -->` and `<!-- /results -->`; without `--into` it is printed.
+Every figure comes from the `result.json` of a run folder that `ravn compress` wrote. In each document the table stands
+between `<!-- results -->` and `<!-- /results -->`, the command of a row in its last cell. A run takes the place of the
+row of the same command, or is added; rows are sorted by network and size. Without `--into` they are printed.
 """
 
 import argparse
@@ -14,12 +15,16 @@ from pathlib import Path
 
 from ravn.result import Result
 
-DISTINCT = ("--bits", "--bytes", "--ratio", "--epochs")
+DISTINCT = ("--bits", "--bytes", "--ratio", "--epochs", "--teacher", "--seed")
+HEAD = (
+    "| network | allocator | epochs | file bytes | bits per weight | ratio | test accuracy % | against float"
+    " | `ravn compress ...` with |"
+)
 OPEN, CLOSE = "<!-- results -->", "<!-- /results -->"
 
 
 def row(result: Result) -> str:
-    """One line of the table: the budget, the file, and what it predicts."""
+    """One line of the table: the file, what it predicts, and the command that made it."""
     cells = (
         result.model,
         result.allocator,
@@ -29,24 +34,34 @@ def row(result: Result) -> str:
         f"{result.float_bytes / result.file_bytes:.1f}x",
         f"{result.test_accuracy:.2f}",
         f"{result.test_accuracy - result.float_test_accuracy:+.2f}",
+        f"`{options(result)}`",
     )
     return f"| {' | '.join(cells)} |"
 
 
 def options(result: Result) -> str:
-    """What distinguishes the command of a run: its budget and its epochs."""
+    """What distinguishes the command of a run: its budget, its epochs, its teacher, its seed."""
     words = shlex.split(result.command)
-    kept = [f"{word} {value}" for word, value in pairwise(words) if word in DISTINCT]
+    kept = [f"{word} {told(value)}" for word, value in pairwise(words) if word in DISTINCT]
     return " ".join(kept)
 
 
-def table(results: list[Result]) -> str:
-    """The whole table in markdown, with the commands below."""
-    head = "| network | allocator | epochs | file bytes | bits per weight | ratio | test accuracy % | against float |"
-    lines = [head, "|---|---|---|---|---|---|---|---|", *map(row, results)]
-    commands = "; ".join(f"`{options(result)}`" for result in results)
-    below = f"Commands, in this order: `ravn compress ...` with {commands}; seed {results[0].seed}."
-    return "\n".join([*lines, "", below])
+def told(value: str) -> str:
+    """A value without the folders of its files."""
+    name, equals, file = value.partition("=")
+    return f"{name}{equals}{Path(file).name}" if equals else value
+
+
+def order(line: str) -> tuple[str, int, int]:
+    """Where a line stands: by network, then by size, then by epochs."""
+    cells = [cell.strip() for cell in line.strip("| ").split("|")]
+    return cells[0], -int(cells[3].replace(",", "")), int(cells[2])
+
+
+def merged(former: list[str], new: list[str]) -> str:
+    """The whole table in markdown."""
+    told = {(line.split("|")[1], line.split("|")[-2]): line for line in [*former, *new]}
+    return "\n".join([HEAD, "|---" * HEAD.count(" | ") + "|---|", *sorted(told.values(), key=order)])
 
 
 def main() -> None:
@@ -55,15 +70,17 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--into", nargs="*", type=Path, default=[])
     arguments = parser.parse_args()
-    written = table([Result.from_json((run / "result.json").read_text()) for run in arguments.runs])
+    new = [row(Result.from_json((run / "result.json").read_text())) for run in arguments.runs]
     for document in arguments.into:
         text = document.read_text()
         if OPEN not in text or CLOSE not in text:
             sys.exit(f"{document} has no {OPEN} ... {CLOSE} to write between")
-        before, after = text.split(OPEN)[0], text.split(CLOSE)[1]
-        document.write_text(f"{before}{OPEN}\n{written}\n{CLOSE}{after}")
+        before, rest = text.split(OPEN, 1)
+        table, after = rest.split(CLOSE, 1)
+        former = [line for line in table.splitlines() if line.startswith("| ") and line != HEAD]
+        document.write_text(f"{before}{OPEN}\n{merged(former, new)}\n{CLOSE}{after}")
     if not arguments.into:
-        print(written)
+        print(merged([], new))
 
 
 if __name__ == "__main__":

@@ -56,12 +56,24 @@ import json, sys
 import torch
 before = set(sys.modules)
 import ravn
+for name in ravn.__all__:
+    getattr(ravn, name)
 print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
 """
 
 
 def test_the_public_names_are_exactly_these() -> None:
     assert sorted(ravn.__all__) == NAMES
+
+
+def test_no_other_name_is_there() -> None:
+    assert set(NAMES) <= set(dir(ravn))
+    with pytest.raises(AttributeError, match="module 'ravn' has no attribute 'compres'"):
+        ravn.compres  # noqa: B018
+
+
+def test_import_ravn_waits_for_no_torch() -> None:
+    subprocess.run([sys.executable, "-c", "import ravn, sys; assert 'torch' not in sys.modules"], check=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

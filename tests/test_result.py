@@ -3,13 +3,15 @@
 import dataclasses
 import json
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravn import InputError, Result
+from ravn.result import Finite, Histogram, LayerReport, Share
+from ravn.typed_json import Amount, Count
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -18,13 +20,18 @@ documents = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionarie
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a field's type."""
+    if kind in ALIKE:
+        return st.integers(1, 3).flatmap(ALIKE[kind])
+    if get_origin(kind) is Annotated:
+        bounds, strategy = get_args(kind)[1], {int: st.integers, float: st.floats}[get_args(kind)[0]]
+        return strategy(bounds.least, bounds.most)
     if dataclasses.is_dataclass(kind):
         return st.builds(kind, **{f.name: values(f.type) for f in dataclasses.fields(kind)})
     if kind is float:
         return st.floats(allow_nan=False, allow_infinity=False)
     arguments = get_args(kind)
     if get_origin(kind) is tuple and arguments[-1] is ...:
-        return st.lists(values(arguments[0]), max_size=3).map(tuple)
+        return st.lists(values(arguments[0]), min_size=1, max_size=3).map(tuple)
     if get_origin(kind) is tuple:
         return st.tuples(*map(values, arguments))
     if get_origin(kind) is dict:
@@ -33,6 +40,24 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.one_of(*map(values, arguments))
     return st.from_type(kind)
 
+
+def sequences(kind: Any, count: int) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.tuples(*[values(kind)] * count)
+
+
+def layers(clusters: int) -> st.SearchStrategy[LayerReport]:
+    kinds = {field.name: values(field.type) for field in dataclasses.fields(LayerReport)}
+    shares = {"cluster_bits": sequences(Amount, clusters), "cluster_shares": sequences(Share, clusters)}
+    return st.builds(LayerReport, **kinds | shares)
+
+
+def histograms(bins: int) -> st.SearchStrategy[Histogram]:
+    edges = st.lists(values(Finite), min_size=bins + 1, max_size=bins + 1, unique=True).map(sorted).map(tuple)
+    return st.builds(Histogram, st.text(), edges, sequences(Count, bins), sequences(Count, bins))
+
+
+ALIKE: dict[Any, Any] = {LayerReport: layers, Histogram: histograms}
+"""What has as many of one thing as of another."""
 
 results = values(Result)
 

@@ -10,14 +10,19 @@ Method: RAVN, vector quantization (Eq. 1 and 2) with bit-widths decided by reinf
 the fidelity loss (Eq. 5 to 7) and a hard budget of bytes.
 """
 
-from ravn.artifact import Artifact, read
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ravn.errors import ArtifactError, BudgetError, InputError, MissingPackageError, RavnError
-from ravn.pipeline import Compressed, compress, load, save
-from ravn.plan import Budget, Plan
-from ravn.result import Result
-from ravn.settings import Settings
-from ravn.task import Task
 from ravn.version import __version__
+
+if TYPE_CHECKING:
+    from ravn.artifact import Artifact, read
+    from ravn.pipeline import Compressed, compress, load, save
+    from ravn.plan import Budget, Plan
+    from ravn.result import Result
+    from ravn.settings import Settings
+    from ravn.task import Task
 
 __all__ = [
     "Artifact",
@@ -38,3 +43,29 @@ __all__ = [
     "read",
     "save",
 ]
+
+_HOMES = {
+    "Artifact": "artifact",
+    "Budget": "plan",
+    "Compressed": "pipeline",
+    "Plan": "plan",
+    "Result": "result",
+    "Settings": "settings",
+    "Task": "task",
+    "compress": "pipeline",
+    "load": "pipeline",
+    "read": "artifact",
+    "save": "pipeline",
+}
+
+if not TYPE_CHECKING:  # else any name would do
+
+    def __getattr__(name: str) -> object:
+        """Import what needs torch when it is first asked for: that takes seconds, which Ctrl-C must be able to end."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -121,6 +121,7 @@ def encode_within(
     *,
     passes: int = 6,
     tolerance: float = 0.002,
+    size_of: Callable[[Encoded], int] = lambda encoded: encoded.size_bytes,
 ) -> tuple[dict[str, Codec], dict[str, Encoded]]:
     """Encode so that the payloads fill the capacity and never exceed it.
 
@@ -131,10 +132,11 @@ def encode_within(
     Args:
         encode: encodes all layers for given codecs and rate price.
         codecs: the plan.
-        capacity_bytes: the largest allowed sum of payload bytes.
+        capacity_bytes: the largest allowed sum of the layers' bytes.
         passes: calls of `encode` that try to fill the capacity; later ones only make sure that the
             bytes fit.
         tolerance: share of the capacity that may stay unused.
+        size_of: what a layer takes of the capacity, in bytes.
 
     Returns:
         The codecs that were used, and their encoded layers.
@@ -155,7 +157,7 @@ def encode_within(
             if best is None:
                 raise
             return best[1], best[2]  # steps this fine have too many levels: the capacity can't be filled
-        size = sum(e.size_bytes for e in encoded.values())
+        size = sum(map(size_of, encoded.values()))
         if size <= capacity_bytes and (best is None or size > best[0]):
             best = (size, used, encoded)
         stuck = bool(tried) and tried[-1][1] == size <= capacity_bytes

@@ -14,13 +14,14 @@ from ravn.batches import calibration_inputs, drawn, in_order, network_inputs, si
 from ravn.batchnorm import canonical, reestimated, shortened
 from ravn.codecs import Codec, Encoded
 from ravn.encoding import encode_network, encode_within
+from ravn.errors import InputError
 from ravn.layers import set_weights, weight_layers
 from ravn.progress import Later, Progress
 from ravn.scoring import Judge
 from ravn.settings import Settings
 from ravn.stages import Coded, artifact_of, floor_of, mantissa_bits
 from ravn.task import Task
-from ravn.training import Trained, mixed, train
+from ravn.training import Recipe, Trained, mixed, train
 from ravn.training.norms import train_norms
 
 TRAINING_SHARE = 0.998
@@ -179,7 +180,7 @@ def nearest_to_float(task: Task, candidates: Sequence[Coded], settings: Settings
     """The candidate nearest to the float network on validation images, which training has not seen; unlabelled.
 
     The images are blended with one another: the float network may have been trained on them, and is sure of its
-    answers there.
+    answers there. Where a teacher has taught, the nearest to the teacher.
     """
     judge = _judge(task, settings)
     return min(candidates, key=lambda coded: _distance(judge, coded.quantized(), settings))
@@ -196,4 +197,28 @@ def _judge(task: Task, settings: Settings) -> Judge:
     generator = Generator().manual_seed(settings.seed)
     images = (network_inputs(stored, task.transform, settings.device) for stored, _ in batches)
     inputs = [mixed(batch, 1.0, generator) for batch in images]
-    return Judge(task.model, [layer.name for layer in weight_layers(task.model)], inputs, settings.trade_off)
+    reference = task.teacher or task.model
+    return Judge(
+        reference.to(settings.device).eval(),
+        [layer.name for layer in weight_layers(task.model)],
+        inputs,
+        settings.trade_off,
+        fidelity=float(task.teacher is None),
+    )
+
+
+def ensure_teachable(task: Task, recipe: Recipe) -> None:
+    """A teacher is another network: its outputs can be imitated, its layers can't.
+
+    Raises:
+        InputError: the recipe trains nothing, or not by the teacher's outputs alone.
+    """
+    if task.teacher is None:
+        return
+    if not recipe.epochs:
+        raise InputError(f"the teacher {task.teacher_name} has nothing to do: no epochs of training were asked for")
+    if recipe.fidelity or not recipe.distillation:
+        raise InputError(
+            f"the teacher {task.teacher_name} can't teach: only outputs are imitated, and this recipe weighs them"
+            f" {recipe.distillation:g} and L_fidelity {recipe.fidelity:g}; take the default preset"
+        )

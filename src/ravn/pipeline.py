@@ -15,6 +15,7 @@ from ravn.allocators.problem import Allocation, Allocator
 from ravn.artifact import fill, pack, read, unpack, write_atomic
 from ravn.batches import size
 from ravn.codecs import Codec
+from ravn.deciding import Decision, decide, limits_of
 from ravn.errors import BudgetError, InputError
 from ravn.fixed_plans import FixedPlan
 from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
@@ -22,15 +23,13 @@ from ravn.plan import Budget, Plan
 from ravn.progress import Later, Progress, Silent
 from ravn.result import Measurement, Result
 from ravn.runtime import fixed_rates, pack_network
-from ravn.scoring import Judge
+from ravn.scoring import Judge, connected
 from ravn.settings import Settings
 from ravn.stages import Coded
 from ravn.task import Task
 from ravn.version import __version__
 
 FLOAT_BYTES = 4
-MOST_BITS = 14
-"""Bits per weight that are as good as float32; a budget beyond them is not used up."""
 RUNTIMES = ("float", "packed")
 CHEAP = "knapsack's or the equal step, from which it began"
 
@@ -43,11 +42,13 @@ class Compressed:
         data: the bytes of the file.
         plan: the decision.
         result: the measurements, all of the network loaded back from `data`.
+        policy: the bytes of a file with the trained policy, where it can be used for other networks.
     """
 
     data: bytes
     plan: Plan
     result: Result
+    policy: bytes = b""
 
 
 def compress(
@@ -58,6 +59,7 @@ def compress(
     *,
     folder: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008 - stateless
+    decision: Decision | None = None,
 ) -> Compressed:
     """Compress a network into a byte budget.
 
@@ -69,15 +71,18 @@ def compress(
         folder: where the search's log and the training's checkpoints are kept, so that a killed
             run goes on from there when it is called again; None keeps nothing.
         progress: is told how far the work is.
+        decision: what a search for several budgets decided for this one (`deciding.decide_all`), instead of a search.
 
     Raises:
         BudgetError: the budget is below the smallest possible file.
-        InputError: the network has nothing to compress, or holds NaN or infinity.
+        InputError: the network has nothing to compress, or holds NaN or infinity; the teacher can't teach; or
+            `settings.workers` can't be had.
     """
-    run = _Run(task, budget, allocator, settings, folder, progress)
-    coded = run.codes()
+    with connected(None if isinstance(allocator, FixedPlan) else settings.workers):
+        run = _Run(task, budget, allocator, settings, folder, progress)
+        coded = run.codes(decision)
     data = run.packed(coded)
-    return Compressed(data, Plan(coded.codecs, allocator.name), run.result(coded, data))
+    return Compressed(data, Plan(coded.codecs, allocator.name), run.result(coded, data), run.allocation.policy)
 
 
 class _Run:
@@ -92,18 +97,14 @@ class _Run:
         folder: Path | None,
         progress: Progress,
     ) -> None:
+        finetuning.ensure_teachable(task, settings.recipe)
+        _check(settings, allocator)
         task.model.to(settings.device).eval()
         self.task, self.allocator, self.settings = task, allocator, settings
         self.folder, self.progress = folder, progress
         self.layers = stages.checked_layers(task.model)
         self.parameters = parameter_count(task.model)
-        self.budget_bytes = budget.limit_bytes(self.parameters)
-        floor = stages.floor_of(task, task.model, self.layers, self.budget_bytes)
-        if floor.smallest_bytes > self.budget_bytes:
-            stages.ensure_reachable(stages.smallest_limit(task, self.layers), self.budget_bytes)
-        most_bytes = MOST_BITS * sum(layer.parameters for layer in self.layers) // 8
-        self.limit_bytes = min(self.budget_bytes, floor.overhead_bytes + most_bytes)
-        self.capacity_bytes = self.limit_bytes - floor.overhead_bytes
+        self.limits = limits_of(task, self.layers, budget)
         self.inputs = stages.draw_inputs(task, settings)
         self.allocation = Allocation((), 0)
         self.equal: dict[str, Codec] = {}
@@ -111,9 +112,9 @@ class _Run:
         self.curve: list[tuple[float, float, float]] = []
         self.seconds: dict[str, float] = {}
 
-    def codes(self) -> Coded:
+    def codes(self, decision: Decision | None) -> Coded:
         """Algorithm 1: search and training in turn."""
-        coded = self._decided(self.task.model, 0)
+        coded = self._decided(self.task.model, 0, decision)
         untrained = self._refined(coded)
         if not self.settings.recipe.epochs:
             return untrained
@@ -134,7 +135,7 @@ class _Run:
         candidate = finetuning.polished(
             self.task,
             coded,
-            self.limit_bytes,
+            self.limits.limit_bytes,
             allocator=self.allocator.name,
             settings=self.settings,
             progress=Later(self.progress, None),
@@ -148,70 +149,68 @@ class _Run:
         self._spent("training", start)
         return coded
 
-    def _decided(self, model: nn.Module, number: int) -> Coded:
+    def _decided(self, model: nn.Module, number: int, decision: Decision | None = None) -> Coded:
         if isinstance(self.allocator, FixedPlan):
             return self._fixed(self.allocator, model)
-        start = time.perf_counter()
         self.progress.stage("deciding bits" if number == 0 else f"deciding bits, round {number + 1}")
-        capacity = self.capacity_bytes
-        bench = stages.workbench(
-            self.task,
-            model,
-            self.layers,
-            capacity,
-            inputs=self.inputs,
-            settings=self.settings,
-            progress=self.progress,
-        )
-        problem = bench.problem(capacity, self.settings.evaluations)
-        missing = problem.size_bytes((0,) * len(problem.units)) - problem.capacity_bytes
-        stages.ensure_reachable(self.limit_bytes + missing, self.limit_bytes)
-        log = self.folder / f"search-{number + 1}.jsonl" if self.folder else None
-        allocation, problem = stages.search(
-            bench,
-            self.allocator,
-            capacity,
-            settings=self.settings,
-            log=log,
-            progress=self.progress,
-        )
-        paid = self.allocation.evaluations
+        decision = decision or self._searched(self.allocator, model, number)
+        allocation, paid = decision.allocation, self.allocation.evaluations
         self.allocation = replace(
             allocation,
             evaluations=paid + allocation.evaluations,
             curve=(*self.allocation.curve, *((paid + number, loss) for number, loss in allocation.curve)),
         )
-        self.equal = bench.codecs(problem.equal)
+        self.equal = decision.equal
         if allocation.outdone:
             self.progress.stage(f"on images that the search has not seen, none of its plans beats the {CHEAP}")
-        self._spent("search", start)
+        self.seconds["search"] = self.seconds.get("search", 0.0) + decision.seconds
         start = time.perf_counter()
         self.progress.stage("rounding with error compensation")
-        codecs = bench.codecs(allocation.selection)
-        coded = stages.realise(model, codecs, capacity, inputs=self.inputs, progress=self.progress)
+        coded = stages.realise(
+            model,
+            decision.codecs,
+            self.limits.capacity_bytes,
+            inputs=self.inputs,
+            progress=self.progress,
+            fixed_rate=self.settings.fixed_rate,
+        )
         self._spent("rounding", start)
         return coded
+
+    def _searched(self, allocator: Allocator, model: nn.Module, number: int) -> Decision:
+        (decision,) = decide(
+            self.task,
+            model,
+            [self.limits],
+            allocator,
+            inputs=self.inputs,
+            settings=self.settings,
+            log=self.folder / f"search-{number + 1}.jsonl" if self.folder else None,
+            progress=self.progress,
+        )
+        return decision
 
     def _fixed(self, plan: FixedPlan, model: nn.Module) -> Coded:
         """A plan that needs no search; it leaves room for what training may add to the rest of the file."""
         start = time.perf_counter()
         self.progress.stage("rounding with error compensation")
         share = finetuning.TRAINING_SHARE if self.settings.recipe.epochs else 1.0
-        self.equal = plan.planner(model, self.layers, int(share * self.capacity_bytes))
-        coded = stages.realise(model, self.equal, self.capacity_bytes, inputs=self.inputs, progress=self.progress)
+        capacity = self.limits.capacity_bytes
+        self.equal = plan.planner(model, self.layers, int(share * capacity))
+        coded = stages.realise(model, self.equal, capacity, inputs=self.inputs, progress=self.progress)
         self._spent("rounding", start)
         return coded
 
     def _refined(self, coded: Coded) -> Coded:
         """What the trellis makes of codes that are final."""
-        if not self.settings.trellis:
+        if not self.settings.trellis or self.settings.fixed_rate:
             return coded
         start = time.perf_counter()
         self.progress.stage("rounding along a trellis")
         finer = stages.refined(
             coded,
             self.task.model,
-            self.capacity_bytes,
+            self.limits.capacity_bytes,
             judge=Judge(
                 self.task.model,
                 [layer.name for layer in self.layers],
@@ -229,7 +228,7 @@ class _Run:
         """The decided plan or the equal one, whichever training mends better."""
         start = time.perf_counter()
         plans = [coded.codecs] + [self.equal] * (self.settings.trials and self.equal != coded.codecs)
-        task, limit = self.task, self.limit_bytes
+        task, limit = self.task, self.limits.limit_bytes
         chosen = finetuning.most_trainable(
             task, task.model, plans, limit, settings=self.settings, progress=self.progress
         )
@@ -248,7 +247,7 @@ class _Run:
         coded, trained = finetuning.fine_tune(
             self.task,
             coded,
-            self.limit_bytes,
+            self.limits.limit_bytes,
             settings=settings,
             checkpoint=checkpoint,
             progress=Later(self.progress, done * -(-size(self.task.train) // settings.recipe.batch_size)),
@@ -266,10 +265,10 @@ class _Run:
         Raises:
             BudgetError: it would exceed the budget.
         """
-        data = pack(stages.artifact_of(self.task, coded, self.allocator.name, self.limit_bytes))
-        if len(data) > self.limit_bytes:
+        data = pack(stages.artifact_of(self.task, coded, self.allocator.name, self.limits.limit_bytes))
+        if len(data) > self.limits.limit_bytes:
             raise BudgetError(
-                f"the file would take {len(data):,} bytes where {self.limit_bytes:,} are allowed",
+                f"the file would take {len(data):,} bytes where {self.limits.limit_bytes:,} are allowed",
                 len(data),
             )
         return data
@@ -301,7 +300,7 @@ class _Run:
             data=task.data_name,
             parameters=self.parameters,
             float_bytes=FLOAT_BYTES * self.parameters,
-            budget_bytes=self.budget_bytes,
+            budget_bytes=self.limits.budget_bytes,
             file_bytes=len(data),
             bits_per_weight=ours.bits_per_weight,
             float_test_accuracy=float_accuracy,
@@ -311,6 +310,7 @@ class _Run:
             seed=settings.seed,
             epochs=settings.recipe.epochs,
             trained=self.trained,
+            teacher=task.teacher_name,
             outdone=self.allocation.outdone,
             preset=settings.preset,
             splits=self._splits(),
@@ -333,6 +333,17 @@ class _Run:
             "validation": size(task.validation),
         }
         return splits | ({"test": size(task.test)} if task.test is not None else {})
+
+
+def _check(settings: Settings, allocator: Allocator | FixedPlan) -> None:
+    """Refuse what the budget of an export can't be counted for."""
+    if not settings.fixed_rate:
+        return
+    if settings.clusters or settings.recipe.epochs or isinstance(allocator, FixedPlan):
+        raise InputError(
+            "a budget for exports counts codes of fixed length, which clusters, training and the fixed plans of arms"
+            " don't keep to; leave the preset 'default', 0 epochs, and an allocator"
+        )
 
 
 def measurement(

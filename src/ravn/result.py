@@ -3,9 +3,15 @@
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Annotated
 
+from ravn import typed_json
 from ravn.errors import InputError
+from ravn.typed_json import Amount, Between, Count, Percent, Positive
+
+Share = Annotated[float, Between(0, 1)]
+Finite = Annotated[float, Between(-1e300, 1e300)]
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,12 @@ class Measurement:
     """
 
     method: str
-    test_accuracy: float
-    file_bytes: int
-    bits_per_weight: float
-    compression_ratio: float
-    evaluations: int
-    seconds: float
+    test_accuracy: Percent
+    file_bytes: Positive
+    bits_per_weight: Amount
+    compression_ratio: Amount
+    evaluations: Count
+    seconds: Amount
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,17 @@ class LayerReport:
 
     name: str
     kind: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     codec: str
-    cluster_bits: tuple[float, ...]
-    cluster_shares: tuple[float, ...]
-    size_bytes: int
-    bits_per_weight: float
-    error_db: float
+    cluster_bits: tuple[Amount, ...]
+    cluster_shares: tuple[Share, ...]
+    size_bytes: Count
+    bits_per_weight: Amount
+    error_db: Finite
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.cluster_bits) == len(self.cluster_shares):
+            raise InputError(f"the layer {self.name!r} has no cluster, or not as many bits as shares of its clusters")
 
 
 @dataclass(frozen=True)
@@ -71,9 +81,14 @@ class Histogram:
     """
 
     layer: str
-    edges: tuple[float, ...]
-    before: tuple[int, ...]
-    after: tuple[int, ...]
+    edges: tuple[Finite, ...]
+    before: tuple[Count, ...]
+    after: tuple[Count, ...]
+
+    def __post_init__(self) -> None:
+        rising = all(low < high for low, high in pairwise(self.edges))
+        if not (rising and 0 < len(self.before) == len(self.after) == len(self.edges) - 1):
+            raise InputError(f"the histogram of {self.layer!r} has no bins between ascending edges")
 
 
 @dataclass(frozen=True)
@@ -109,57 +124,56 @@ class Result:
         command: the command line, or "".
         outdone: whether a cheap plan - the knapsack's or the equal step - was better on holdout images than all that
             the search found, and was taken.
+        teacher: name of the network whose outputs training imitated; "" for the float network itself.
     """
 
     model: str
     data: str
-    parameters: int
-    float_bytes: int
-    budget_bytes: int
-    file_bytes: int
-    bits_per_weight: float
-    float_test_accuracy: float
-    test_accuracy: float
+    parameters: Positive
+    float_bytes: Positive
+    budget_bytes: Positive
+    file_bytes: Positive
+    bits_per_weight: Amount
+    float_test_accuracy: Percent
+    test_accuracy: Percent
     allocator: str
-    evaluations: int
+    evaluations: Count
     seed: int
-    epochs: int
+    epochs: Count
     trained: bool
     preset: str
-    splits: dict[str, int]
+    splits: dict[str, Count]
     rows: tuple[Measurement, ...]
     layers: tuple[LayerReport, ...]
-    search_curve: tuple[tuple[int, float], ...] = ()
-    training_curve: tuple[tuple[float, float, float], ...] = ()
+    search_curve: tuple[tuple[Count, float], ...] = ()
+    training_curve: tuple[tuple[Amount, float, Percent], ...] = ()
     histogram: Histogram | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, Amount] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
     outdone: bool = False
+    teacher: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            raise InputError("the headline table has no rows")
 
     def to_json(self) -> str:
         """The result as indented JSON; `Result.from_json` reads it back."""
         return json.dumps(dataclasses.asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> "Result":
+    def from_json(cls, text: str, source: str = "this") -> "Result":
         """Read a result.
 
+        Args:
+            text: what `to_json` wrote.
+            source: what the error message calls it.
+
         Raises:
-            InputError: the text is not a result.
+            InputError: the text is not a result; the message names the field.
         """
         try:
-            values: dict[str, Any] = json.loads(text)
-            values["rows"] = tuple(Measurement(**row) for row in values["rows"])
-            values["layers"] = tuple(LayerReport(**_tuples(layer)) for layer in values["layers"])
-            values["search_curve"] = tuple((int(n), float(loss)) for n, loss in values["search_curve"])
-            values["training_curve"] = tuple((a, b, c) for a, b, c in values["training_curve"])
-            if values["histogram"] is not None:
-                values["histogram"] = Histogram(**_tuples(values["histogram"]))
-            return cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            raise InputError(f"this is not a result that ravn wrote: {error}") from error
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return typed_json.loads(cls, text)
+        except InputError as error:
+            raise InputError(f"{source} is not a result that ravn wrote: {error}") from error

@@ -22,12 +22,17 @@ class Settings:
         trade_off: lambda of Eq. 7.
         fidelity: weight of L_fidelity beside it, while plans are chosen: 1 in Eq. 7, 0 leaves the task term of Eq. 4.
         trellis: round along a trellis in the end, if the judge agrees: weights of a row are coded as one vector.
+        fixed_rate: the budget counts weights in codes of fixed length, as exported files and the packed runtime hold
+            them; no spectra and no trellis, whose many levels make such codes long. The file itself is entropy-coded
+            and smaller.
         rounds: alternations of search and training (Algorithm 1).
         trials: before training, try the decided and the equal plan on a part of it, and train the one that it mends
             better.
         recipe: how weights are trained; no training when its epochs are 0.
         seed: seed of everything that is drawn.
         device: where the network runs.
+        workers: who scores the plans of the search: None, this process; a number, so many processes on this machine;
+            an address, all processors of a Ray cluster. The plan does not depend on how many there are.
         preset: name of the preset that this came from.
     """
 
@@ -39,11 +44,13 @@ class Settings:
     trade_off: float = 1.0
     fidelity: float = 1.0
     trellis: bool = True
+    fixed_rate: bool = False
     rounds: int = 1
     trials: bool = True
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=0))
     seed: int = 0
     device: str = "cpu"
+    workers: int | str | None = None
     preset: str = "default"
 
 

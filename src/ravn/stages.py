@@ -4,13 +4,14 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ravn.allocators.ledger import logged
-from ravn.allocators.problem import Allocation, Allocator, Problem, Selection
+from ravn.allocators.problem import Allocation, Allocator, Problem, Selection, allocations
 from ravn.artifact import Artifact, least_bytes, size_bytes
 from ravn.batches import calibration_inputs
 from ravn.batchnorm import canonical, shortened
@@ -22,7 +23,8 @@ from ravn.errors import BudgetError, InputError
 from ravn.layers import set_weights, tied_parameters, weight_layers
 from ravn.plan import Layer
 from ravn.progress import Progress
-from ravn.scoring import Judge, Workbench, prepare
+from ravn.runtime import counted_bytes
+from ravn.scoring import Judge, Workbench, hired, prepare
 from ravn.scoring.options import Options, entropy_bytes
 from ravn.settings import Settings
 from ravn.task import Task
@@ -166,13 +168,14 @@ def workbench(
     task: Task,
     model: nn.Module,
     layers: Sequence[Layer],
-    capacity_bytes: int,
+    capacities: Sequence[int],
     *,
     inputs: Inputs,
     settings: Settings,
     progress: Progress,
 ) -> Workbench:
-    """Prepare all options and the judges."""
+    """Prepare all options and the judges, once for all capacities."""
+    capacity_bytes = min(capacities)
 
     def prepared(clusters: int) -> list[Options]:
         """Options under so many clusters per layer."""
@@ -182,6 +185,8 @@ def workbench(
             inputs.calibration,
             clusters=clusters,
             capacity_bytes=capacity_bytes,
+            fixed_rate=settings.fixed_rate,
+            largest_bytes=max(capacities),
             progress=lambda names: progress.track(names, "prepare", len(layers)),
         )
 
@@ -199,25 +204,38 @@ def workbench(
 def search(
     bench: Workbench,
     allocator: Allocator,
-    capacity_bytes: int,
+    capacities: Sequence[int],
     *,
     settings: Settings,
     log: Path | None,
     progress: Progress,
-) -> tuple[Allocation, Problem]:
-    """Let the allocator decide; every evaluation is logged before the next begins."""
-    problem = bench.problem(capacity_bytes, settings.evaluations)
-    scored = iter(progress.track(range(settings.evaluations), "search", settings.evaluations))
+) -> tuple[list[Allocation], list[Problem]]:
+    """Let the allocator decide, for every capacity; every evaluation is logged before the next begins."""
+    problems = [bench.problem(capacity, settings.evaluations) for capacity in capacities]
+    most = settings.evaluations * len(problems)
+    moved = iter(progress.track(range(most), "search", most))
 
     def loss(selection: Selection) -> float:
         """Score a plan, and move the bar."""
-        next(scored, None)
-        return bench.loss(selection)
+        next(moved, None)
+        return scored.loss(selection)
 
-    watched = replace(problem, loss=loss)
-    if log is not None:
-        watched = logged(watched, log, key=f"seed {settings.seed}")
-    return allocator.allocate(watched), problem
+    purse = replace(problems[0], evaluations=most)
+    with hired(bench, purse, settings.workers, device=settings.device, told=progress.stage) as scored:
+        watched = replace(scored, loss=loss)
+        if log is not None:
+            watched = logged(watched, log, key=f"seed {settings.seed}")
+        asked = [
+            replace(
+                problem,
+                loss=watched.loss,
+                holdout_loss=watched.holdout_loss,
+                announce=watched.announce,
+                announce_holdout=watched.announce_holdout,
+            )
+            for problem in problems
+        ]
+        return allocations(allocator, asked), problems
 
 
 def realise(
@@ -227,8 +245,18 @@ def realise(
     *,
     inputs: Inputs,
     progress: Progress,
+    fixed_rate: bool = False,
 ) -> Coded:
-    """Encode a plan with error compensation, layer after layer, into the capacity."""
+    """Encode a plan with error compensation, layer after layer, into the capacity.
+
+    Args:
+        model: the float network.
+        codecs: the plan.
+        capacity_bytes: the largest allowed sum of the layers' bytes.
+        inputs: for the compensation.
+        progress: is told how far the work is.
+        fixed_rate: the capacity is one of codes of fixed length.
+    """
 
     def encode(used: Mapping[str, Codec], rate_price: float) -> dict[str, Encoded]:
         """Encode all layers."""
@@ -240,7 +268,8 @@ def realise(
             progress=lambda names: progress.track(names, "encode", len(used)),
         )
 
-    return Coded(model, *encode_within(encode, codecs, capacity_bytes))
+    counted = partial(counted_bytes, fixed=fixed_rate)
+    return Coded(model, *encode_within(encode, codecs, capacity_bytes, size_of=counted))
 
 
 def refined(

@@ -39,6 +39,9 @@ class Task:
         data_name: name of the data for reports.
         preprocessing: JSON-able description of `transform`; travels in the file.
         classes: names of the classes, for reports.
+        teacher: network of the same inputs and classes whose outputs training imitates, such as a larger one; None for
+            the float network itself.
+        teacher_name: name of the teacher, for reports.
     """
 
     model: nn.Module
@@ -51,3 +54,5 @@ class Task:
     data_name: str = ""
     preprocessing: dict[str, Any] = field(default_factory=dict)
     classes: Sequence[str] = ()
+    teacher: nn.Module | None = None
+    teacher_name: str = ""

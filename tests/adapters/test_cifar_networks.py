@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ravn.adapters import build_model, rebuild_model
+from ravn.adapters.cifar_preactivated import PreactivatedBottleneck
 from ravn.errors import InputError
 from ravn.layers import weight_layers
 
@@ -13,11 +14,15 @@ PUBLISHED = {
     "resnet50": (25_557_032, 2048, 64 * 3 * (9 - 49)),
     "resnet101": (44_549_160, 2048, 64 * 3 * (9 - 49)),
     "resnet152": (60_192_808, 2048, 64 * 3 * (9 - 49)),
-    "resnet200": (64_673_832, 2048, 64 * 3 * (9 - 49)),
+    "resnet200": (64_673_832 - 2 * (256 + 512 + 1024 + 2048), 2048, 64 * 3 * (9 - 49)),
+    "mobilenetv1": (4_231_976, 1024, 0),
     "mobilenetv2": (3_504_872, 1280, 0),
     "efficientnet_b0": (5_288_548, 1280, 0),
 }
-"""Parameters with 1,000 classes and 224 x 224 pixels, inputs of the classifier, and what the small stem changes."""
+"""Parameters with 1,000 classes and 224 x 224 pixels, inputs of the classifier, and what the small stem changes.
+
+That of ResNet-200 is published for blocks that are not pre-activated: their projections have batch norms.
+"""
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -29,7 +34,7 @@ def test_the_size_is_the_published_one_but_for_stem_and_classifier(name: str) ->
     assert sum(p.numel() for p in model.parameters()) == expected
 
 
-@pytest.mark.parametrize("name", ["resnet50", "mobilenetv2", "efficientnet_b0"])
+@pytest.mark.parametrize("name", ["resnet50", "resnet200", "mobilenetv2", "efficientnet_b0"])
 def test_small_images_keep_a_map_of_four_by_four_to_the_end(name: str) -> None:
     model = rebuild_model(f"cifar:{name}", 100).eval()
     shapes = []
@@ -39,6 +44,13 @@ def test_small_images_keep_a_map_of_four_by_four_to_the_end(name: str) -> None:
         assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
     assert shapes == [(4, 4)]
     assert len(weight_layers(model)) > 50
+
+
+def test_the_residual_stream_of_pre_activated_blocks_is_a_plain_sum() -> None:
+    block = PreactivatedBottleneck(64, 16, 1).eval()
+    nn.init.zeros_(block.conv3.weight)
+    x = torch.randn(2, 64, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(block(x), x)  # negative values included: nothing comes after the sum
 
 
 def test_the_folded_network_has_the_published_size_but_for_its_batch_norms_and_the_background() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
 
-from ravn.adapters import load_data, make_task
+from ravn.adapters import build_model, imagenet100, load_data, make_task
 from ravn.adapters.augmentation import crop_and_flip, shift
+from ravn.adapters.data import open_data
 from ravn.adapters.normalization import Normalization, parse_normalization
 from ravn.adapters.pictures import decode
+from ravn.adapters.weights import fill_weights, of_classes
 from ravn.batches import fetch, size
 from ravn.errors import InputError, MissingPackageError
 
@@ -238,3 +242,40 @@ def test_missing_packages_name_their_install_command(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackageError, match=rf"{package}.*pip install 'ravn\[{extra}\]'"):
         load_data(name.format(folders))
+
+
+def test_imagenet100_takes_its_hundred_classes_from_a_folder_of_more(tmp_path: Path) -> None:
+    wanted = imagenet100.classes()
+    picture = png(pictures(1)[0])
+    for name in (*wanted, "n01440764", "n99999999"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            (tmp_path / name / f"{number}.png").write_bytes(picture)
+    opened = open_data(f"imagenet100:{tmp_path}")
+    assert opened.classes == tuple(sorted(wanted))
+    assert len(opened.places) == 100 == len(set(opened.places))
+    assert sum(size(split) for split in vars(opened.prepare(None, {})).values() if isinstance(split, Dataset)) == 300
+    shutil.rmtree(tmp_path / "n13040303")
+    with pytest.raises(InputError, match=r"imagenet100:.* lacks 1 of 100 folders of classes, 'n13040303' first"):
+        open_data(f"imagenet100:{tmp_path}")
+
+
+def test_places_among_all_classes_rise_with_the_names() -> None:
+    # ImageNet numbers its classes by their WordNet ids; the ends are those of the synset list of ILSVRC-2012.
+    places = list(imagenet100.classes().values())
+    assert places == sorted(places)
+    known = imagenet100.classes()
+    assert (known["n01558993"], known["n02123045"], known["n13037406"]) == (15, 281, 993)
+
+
+def test_a_classifier_of_all_classes_is_cut_to_those_that_the_data_has() -> None:
+    whole, places = build_model("cifar:mobilenetv1", 1000), tuple(imagenet100.classes().values())
+    part = build_model("cifar:mobilenetv1", 100)
+    fill_weights(part, of_classes(whole.state_dict(), part, places, "w"), "w")
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(part.eval()(x), whole.eval()(x)[:, list(places)])
+    assert torch.equal(of_classes(part.state_dict(), part, places, "w")["classifier.bias"], part.classifier.bias)
+    other = build_model("imagenet:mobilenetv2_folded", 100)
+    with pytest.raises(InputError, match="w has no classifier of 1,000 or 100 classes"):
+        of_classes(other.state_dict(), other, places, "w")

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from ravn.allocators import Problem
 from ravn.allocators.env import BitWidthEnv
-from ravn.allocators.episodes import Episodes, Window, improvements
+from ravn.allocators.episodes import Episodes
 from ravn.allocators.problem import Selection
+from ravn.allocators.scenes import Window, improvements
 from ravn.allocators.selections import distortions, table_of
 from ravn.allocators.vector import BitWidthVecEnv
 from ravn.errors import InputError

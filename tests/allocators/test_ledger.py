@@ -12,6 +12,8 @@ import pytest
 import torch
 from cascade import cascade
 from contenders import CONTENDERS, watched
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ravn.allocators import Problem
 from ravn.allocators.ledger import Ledger, logged
@@ -127,6 +129,9 @@ BREAKS: list[Callable[[bytes], bytes]] = [
     lambda line: b'{"selection": 3, "loss": 1.0}\n',
     lambda line: b'{"selection": ["a"], "loss": 1.0}\n',
     lambda line: b'{"selection": [0], "loss": "much"}\n',
+    lambda line: b'{"selection": [1e999], "loss": 1.0}\n',
+    lambda line: b'{"selection": [0], "loss": 1%s}\n' % (b"0" * 400),
+    lambda line: b"[" * 100_000 + b"\n",
     lambda line: b"\xff" + line,
 ]
 
@@ -138,9 +143,24 @@ def test_a_broken_line_in_the_middle_is_refused_and_the_file_kept(broken, line, 
     lines = written(problem, path)
     lines[line] = broken(lines[line])
     path.write_bytes(b"".join(lines))
-    with pytest.raises(InputError, match=r"log\.jsonl"):
+    with pytest.raises(InputError, match=rf"line {line + 1} of .*log\.jsonl is none|log\.jsonl is the log of another"):
         logged(problem, path)
     assert path.read_bytes() == b"".join(lines)
+
+
+@given(at=st.floats(0, 1, exclude_max=True), letters=st.binary(max_size=3), kept=st.integers(0, 3))
+@settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_log_is_read_or_named(at, letters, kept, problem, tmp_path_factory):
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    whole = b"".join(written(problem, path))
+    place = int(at * len(whole))
+    path.write_bytes(whole[:place] + letters + whole[place + kept :])
+    said = str(path)
+    try:
+        assert isinstance(logged(problem, path).loss((0,) * 5), float)
+    except InputError as error:
+        said = str(error)
+    assert str(path) in said
 
 
 def test_searches_with_other_capacities_and_allocators_share_a_log(problem, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ravn.artifact import Artifact, pack, read, write_atomic
+from ravn.artifact import Artifact, pack, read, write_atomic, write_package_atomic
 from ravn.errors import ArtifactError, InputError
 
 
@@ -53,6 +53,46 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         write_atomic(path, b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+FILES = {"Manifest.json": b"new", "Data/weights/weight.bin": bytes(100)}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_package_replaces_a_former_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "p.mlpackage"
+    for files in ({"Manifest.json": b"old", "stale": b""}, FILES):
+        write_package_atomic(path, files)
+        assert contents(path) == files
+        assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+@pytest.mark.parametrize("place", ["os.fsync", "pathlib.Path.mkdir", "pathlib.Path.rename", "second rename"])
+def test_a_failed_package_leaves_the_old_one_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, place: str
+) -> None:
+    path = tmp_path / "p.mlpackage"
+    old = {"Manifest.json": b"old", "stale": b""}
+    write_package_atomic(path, old)
+    rename, calls = Path.rename, []
+
+    def fail(*args: Path, **_: object) -> None:
+        calls.append(args)
+        if len(calls) != (2 if place == "second rename" else 1):
+            rename(*args)
+            return
+        raise error
+
+    monkeypatch.setattr(place.replace("second rename", "pathlib.Path.rename"), fail)
+    with pytest.raises(type(error)):
+        write_package_atomic(path, FILES)
+    monkeypatch.undo()
+    assert contents(path) == old
     assert list(tmp_path.iterdir()) == [path]
 
 

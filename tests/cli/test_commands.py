@@ -17,21 +17,6 @@ from ravn.adapters import load_data
 from ravn.artifact import read
 from ravn.metrics import top1_accuracy
 
-QUICK = ("--evaluations", "4", "--epochs", "0")
-
-
-@pytest.fixture(scope="session")
-def arguments(weights: Path) -> tuple[object, ...]:
-    return ("compress", "--model", "digits:resnet8", "--weights", weights, "--data", "digits", *QUICK)
-
-
-@pytest.fixture(scope="session")
-def run_folder(arguments: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "r"
-    words = [str(a) for a in (*arguments, "--bits", "2.0", "--allocator", "knapsack", "--out", folder)]
-    subprocess.run([sys.executable, "-m", "ravn", *words], check=True, capture_output=True)
-    return folder
-
 
 def test_a_run_folder_holds_what_is_promised(run_folder: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
@@ -148,7 +133,14 @@ def test_several_budgets_make_one_run_each_and_a_front(run_folder: Path, argumen
         assert point["folder"] in out
     alone = (run_folder / "model.ravn").read_bytes()
     assert (tmp_path / "front" / "2.0-bits" / "model.ravn").read_bytes() == alone
-    assert "Accuracy by size" in (tmp_path / "front" / "report.html").read_text()
+    report = tmp_path / "front" / "report.html"
+    page = report.read_text()
+    assert "Accuracy by size" in page
+    report.unlink()
+    code, out, err = ravn("report", tmp_path / "front")
+    assert (code, err) == (0, "")
+    assert "*/model.ravn" in out
+    assert report.read_text() == page
     stamps = [path.stat().st_mtime_ns for path in tmp_path.rglob("model.ravn")]
     assert ravn(*words, "--resume")[0] == 0
     assert [path.stat().st_mtime_ns for path in tmp_path.rglob("model.ravn")] == stamps

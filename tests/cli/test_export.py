@@ -66,9 +66,11 @@ def test_a_file_that_says_something_else_is_not_kept(file: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "say what to export: --onnx, --pt2, --pt, each with the file to write"),
+        ((), "say what to export: --onnx, --coreml, --pt2, --pt, each with the file to write"),
         (("--onnx", "/no/such/folder/out.onnx"), "is no folder that takes files"),
         (("--onnx", "."), "--onnx . is a folder; give the file to write"),
+        (("--coreml", "{out}"), "give a new name that ends in .mlpackage"),
+        (("--coreml", "{out}.mlpackage", "--precision", "int8"), "--precision int8 is impossible; give float16 or"),
         (("--onnx", "{out}", "--opset", "11"), "--opset 11 is not supported"),
         (("--onnx", "{out}", "--input", "3by4"), "--input '3by4' is not understood"),
         (("--onnx", "{out}", "--input", "1x0x8"), "--input '1x0x8' is not understood"),
@@ -96,6 +98,35 @@ def test_a_missing_package_names_its_extra(package: str, file: Path, tmp_path: P
     assert code == 2
     assert f"the package {package!r} is not installed; install it with: pip install 'ravn[onnx]'" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_core_ml_without_its_package_names_the_extra(file: Path, tmp_path: Path, ravn: Ravn, monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, "ravn.exporters.coreml", raising=False)
+    monkeypatch.setitem(sys.modules, "coremltools", None)
+    code, _, err = ravn("export", file, "--coreml", tmp_path / "out.mlpackage")
+    assert code == 2
+    assert "the package 'coremltools' is not installed; install it with: pip install 'ravn[coreml]'" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_core_ml_package_is_a_folder_that_is_replaced_whole(file: Path, tmp_path: Path, ravn: Ravn) -> None:
+    pytest.importorskip("coremltools", reason="coremltools, of the extra coreml, is not installed")
+    out = tmp_path / "out.mlpackage"
+    for _ in range(2):
+        code, said, err = ravn("export", file, "--coreml", out)
+        assert code == 0, err
+        files = [path for path in out.rglob("*") if path.is_file()]
+        assert f"out.mlpackage: {sum(path.stat().st_size for path in files):,} bytes; not run" in said
+        assert "layers are indices of" in said
+        (out / "stale").touch()
+        assert [path.name for path in tmp_path.iterdir()] == ["out.mlpackage"]
+    (out / "stale").unlink()
+    assert len(files) == 3
+    other = tmp_path / "photos.mlpackage"
+    other.mkdir()
+    code, _, err = ravn("export", file, "--coreml", other)
+    assert code == 2
+    assert "can't be written; give a new name" in err
 
 
 def test_8_bit_activations_keep_the_accuracy_and_the_packing(file: Path, tmp_path: Path, ravn: Ravn) -> None:

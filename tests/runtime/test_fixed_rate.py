@@ -18,8 +18,8 @@ from ravn.codecs import (
     VectorCodec,
     decoded,
 )
-from ravn.runtime import fixed_rate, unpacked
-from ravn.runtime.stages import best_widths, pieces, staged, unstaged
+from ravn.runtime import counted_bytes, fixed_rate, unpacked
+from ravn.runtime.stages import best_widths, pieces, staged, staged_bytes, unstaged
 
 CODECS: tuple[Codec, ...] = (
     EntropyCodec(0.03),
@@ -68,6 +68,27 @@ def test_stages_give_every_code_back(size: int, count: int, slope: float, seed: 
     stages, order = staged(codes, size)
     assert np.array_equal(order[unstaged(stages).numpy()[:count]], codes)
     assert all(len(plane) == -(-len(plane) // piece) * piece for s in stages for piece, plane in _planes(s))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 700), st.integers(1, 900), st.floats(0.0, 4.0), st.integers(0, 99))
+def test_bytes_of_stages_are_known_before_they_are_written(size: int, count: int, slope: float, seed: int) -> None:
+    shares = np.arange(1, size + 1) ** -slope
+    codes = np.random.default_rng(seed).choice(size, count, p=shares / shares.sum())
+    stages, _ = staged(codes, size)
+    written = sum(plane.nbytes for stage in stages for plane in stage.planes)
+    assert staged_bytes(np.bincount(codes, minlength=size)) == written
+
+
+@pytest.mark.parametrize("codec", [EntropyCodec(0.03), UniformCodec(4), CodebookCodec(3)], ids=str)
+def test_a_layer_counts_as_its_largest_form(codec: Codec) -> None:
+    encoded = codec.encode(torch.randn(16, 90, generator=torch.Generator().manual_seed(0)) * 0.1)
+    form = fixed_rate(encoded)
+    assert form is not None
+    assert counted_bytes(encoded, fixed=False) == encoded.size_bytes
+    assert counted_bytes(encoded, fixed=True) == max(encoded.size_bytes, form.size_bytes)
+    large = EntropyCodec(1e-3).encode(torch.linspace(-1, 1, 70).reshape(10, 7))
+    assert counted_bytes(large, fixed=True) >= 280
 
 
 def _planes(stage):

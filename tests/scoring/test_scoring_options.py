@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ravn.calibration import input_moments
 from ravn.codecs import EntropyCodec, decoded
+from ravn.runtime import fixed_rate
 from ravn.scoring.options import STEP_EXPONENTS, Options, cluster_options, entropy_bytes, layer_options
 
 
@@ -172,3 +173,16 @@ def test_fineness_means_the_same_step_in_every_layer_and_the_same_bits_in_every_
         assert all(isinstance(c, EntropyCodec) for c in options.codecs)
     assert set(quiet.fineness()[0]) < set(loud.fineness()[0])
     assert cluster_options("w", gaussian(32, 64), 3, ()).fineness() == [list(map(float, range(9)))] * 3
+
+
+@pytest.mark.parametrize("step", [0.02, 0.1, 0.4])
+def test_sizes_at_fixed_rate_are_those_of_the_stored_codes(step: float) -> None:
+    weight = gaussian(16, 90).reshape(16, 10, 3, 3)
+    options = layer_options("w", weight, None, step, (), fixed_rate=True)
+    (unit,) = options.units
+    for codec, choice, quantized in zip(options.codecs, unit.choices, options.weights, strict=True):
+        assert not codec.spectral
+        stored = codec.encode(quantized)  # what lies on the grid is coded as it is
+        form = fixed_rate(stored)
+        if form is not None and len(form.table) > 1:
+            assert choice.size_bytes == max(form.size_bytes, stored.size_bytes)

@@ -1,5 +1,6 @@
 """Trials find the plan that training mends, and nothing is tried where there is no choice."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -7,11 +8,17 @@ import torch
 from separable import coarse_codecs, payload_bytes, trained_task
 
 from ravn import finetuning
+from ravn.allocators import UniformAllocator
+from ravn.batches import in_order
 from ravn.codecs import Codec, EntropyCodec
+from ravn.errors import InputError
+from ravn.fidelity import performance_gap
+from ravn.pipeline import compress
+from ravn.plan import Budget
 from ravn.progress import Silent
 from ravn.settings import Settings
 from ravn.task import Task
-from ravn.training import Recipe
+from ravn.training import Recipe, train
 
 SETTINGS = Settings(calibration_images=32, recipe=Recipe(epochs=8, batch_size=32, refit_every=4))
 
@@ -58,3 +65,41 @@ def test_a_trial_leaves_the_task_and_the_global_generator_alone(task: Task) -> N
     assert first is second
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in task.model.state_dict().items())
+
+
+def test_training_imitates_a_teacher_where_there_is_one(task: Task) -> None:
+    teacher = copy.deepcopy(task.model)
+    last = list(teacher.parameters())[-1]
+    with torch.no_grad():
+        last.copy_(last + torch.linspace(-1.0, 1.0, len(last)))  # another opinion about every class
+    taught = replace(task, teacher=teacher, teacher_name="t")
+    plan, recipe = coarse_codecs(task.model), replace(SETTINGS.recipe, epochs=4)
+    inputs = task.transform(next(in_order(task.validation, 64))[0])
+
+    def gap(reference: torch.nn.Module, of: Task) -> float:
+        """Divergence of what training gives from a network."""
+        trained = train(of, task.model, plan, payload_bytes(task.model, plan), recipe=recipe)
+        with torch.no_grad():
+            return float(performance_gap(reference(inputs), trained.model(inputs)))
+
+    assert gap(teacher, taught) < 0.5 * gap(teacher, task)
+    assert gap(task.model, task) < 0.5 * gap(task.model, taught)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "complaint"),
+    [
+        (Recipe(epochs=0), "the teacher big has nothing to do"),
+        (
+            Recipe(epochs=1, distillation=0.0, labels=1.0),
+            "the teacher big can't teach.* weighs them 0 and L_fidelity 0",
+        ),
+        (Recipe(epochs=1, fidelity=1.0), "the teacher big can't teach.* weighs them 1 and L_fidelity 1"),
+    ],
+)
+def test_a_teacher_that_can_teach_nothing_is_refused_before_any_work(
+    task: Task, recipe: Recipe, complaint: str
+) -> None:
+    taught = replace(task, teacher=task.model, teacher_name="big")
+    with pytest.raises(InputError, match=complaint):
+        compress(taught, Budget(bits_per_weight=4.0), UniformAllocator(), Settings(recipe=recipe))

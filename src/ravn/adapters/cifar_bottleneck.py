@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
-"""Blocks of the four stages; 200 is that of arXiv 1603.05027, its blocks here in the order of the others."""
+DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Blocks of the four stages."""
 WIDTHS, STRIDES, EXPANSION = (64, 128, 256, 512), (1, 2, 2, 2), 4
 
 
@@ -41,7 +41,7 @@ class CifarBottleneckNet(nn.Module):
     """A convolution, four stages of bottlenecks, global average, a linear classifier.
 
     Args:
-        depth: 50, 101, 152 or 200.
+        depth: 50, 101 or 152.
         classes: outputs.
     """
 

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset, TensorDataset
 
+from ravn.adapters import imagenet100
 from ravn.adapters.augmentation import crop_and_flip, shift
 from ravn.adapters.digits import read_digits
 from ravn.adapters.folders import read_folders
@@ -19,7 +20,7 @@ from ravn.adapters.pictures import SMALL, decoded_dataset, shorter_side
 from ravn.adapters.splits import Collection, collect
 from ravn.errors import InputError
 
-FORMS = "digits, cifar10[:DIR], cifar100[:DIR], imagefolder:DIR or hf:NAME"
+FORMS = "digits, cifar10[:DIR], cifar100[:DIR], imagenet100:DIR, imagefolder:DIR or hf:NAME"
 LARGE = 224
 """Side of the network input for large pictures, where nobody asks for another."""
 _DIGITS_SPLIT = (900, 197, 700)
@@ -59,17 +60,20 @@ class Opened:
         classes: names of the classes.
         prepare: `prepare(normalize, preprocessing)` gives the images; `normalize` is the user's word or None,
             `preprocessing` what the network or the file brings.
+        places: of the classes among the 1,000 of ImageNet, where they are some of those.
     """
 
     classes: tuple[str, ...]
     prepare: Callable[[str | None, Mapping[str, Any]], ImageData]
+    places: tuple[int, ...] = ()
 
 
 def open_data(name: str) -> Opened:
     """Find data by name.
 
     Args:
-        name: "digits", "cifar10[:DIR]", "cifar100[:DIR]", "imagefolder:DIR", "hf:NAME", "hf:DIR".
+        name: "digits", "cifar10[:DIR]", "cifar100[:DIR]", "imagenet100:DIR" (ImageNet's folders of classes),
+            "imagefolder:DIR", "hf:NAME", "hf:DIR".
 
     Raises:
         InputError: there is no such data, or it is empty or unlabelled.
@@ -80,6 +84,8 @@ def open_data(name: str) -> Opened:
         return Opened(tuple(map(str, range(10))), _prepare_digits)
     if family in _HUB_NAMES:
         read = read_parquet(_folder(name, place), name) if place else read_hub(_HUB_NAMES[family], name)
+    elif family == "imagenet100" and place:
+        read = read_folders(_folder(name, place), name, imagenet100.classes())
     elif family == "imagefolder" and place:
         read = read_folders(_folder(name, place), name)
     elif family == "hf" and place:
@@ -89,7 +95,8 @@ def open_data(name: str) -> Opened:
         raise InputError(f"there is no data {name!r}; give {FORMS}")
     collection = collect(*read, name)
     known = family if family in KNOWN else "imagenet"
-    return Opened(collection.classes, lambda normalize, brought: _prepare(collection, known, normalize, brought))
+    places = tuple(imagenet100.classes().values()) if family == "imagenet100" else ()
+    return Opened(collection.classes, lambda wanted, brought: _prepare(collection, known, wanted, brought), places)
 
 
 def load_data(name: str, *, normalize: str | None = None, preprocessing: Mapping[str, Any] | None = None) -> ImageData:

@@ -1,6 +1,6 @@
 """Pictures in folders, a folder per class."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ravn.adapters.pictures import Examples
@@ -10,12 +10,15 @@ from ravn.errors import InputError
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
 
 
-def read_folders(folder: Path, source: str) -> tuple[dict[str, Examples], list[str]]:
+def read_folders(
+    folder: Path, source: str, only: Collection[str] | None = None
+) -> tuple[dict[str, Examples], list[str]]:
     """Read labelled pictures from `folder/SPLIT/CLASS/*`, or from `folder/CLASS/*` without splits.
 
     Args:
         folder: where the pictures lie.
         source: how the user called the data.
+        only: names of the classes that are wanted, all of which must be there; None for all that are there.
 
     Returns:
         Examples by split, and the names of the classes, sorted.
@@ -26,6 +29,8 @@ def read_folders(folder: Path, source: str) -> tuple[dict[str, Examples], list[s
     inner = {path.name.lower(): path for path in _folders(folder)}
     splits = {name: path for name, path in inner.items() if name in (*TRAIN, *TEST)} or {TRAIN[0]: folder}
     classes = {name: [path.name for path in _folders(path)] for name, path in splits.items()}
+    if only is not None:
+        classes = {name: _wanted(found, only, splits[name], source) for name, found in classes.items()}
     first = next(iter(classes.values()))
     if not first:
         raise InputError(f"--data {source} is unlabelled: {folder} holds no folder per class")
@@ -37,6 +42,15 @@ def read_folders(folder: Path, source: str) -> tuple[dict[str, Examples], list[s
     if not any(examples.labels for examples in read.values()):
         raise InputError(f"--data {source} is empty: {folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return read, first
+
+
+def _wanted(found: Sequence[str], only: Collection[str], folder: Path, source: str) -> list[str]:
+    missing = sorted(set(only) - set(found))
+    if missing:
+        raise InputError(
+            f"--data {source}: {folder} lacks {len(missing)} of {len(only)} folders of classes, {missing[0]!r} first"
+        )
+    return sorted(only)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -58,7 +58,30 @@ class InvertedResidual(nn.Module):
         return x + out if self.keeps_shape else out
 
 
-class InvertedResidualNetwork(nn.Module):
+class AveragedFeatures(nn.Module):
+    """Layers, global average, a linear classifier.
+
+    Args:
+        layers: the layers before the average.
+        channels: channels that come out of them.
+        classes: outputs.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], channels: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(channels, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of shape (batch, classes)."""
+        logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
+        return logits
+
+
+class InvertedResidualNetwork(AveragedFeatures):
     """A convolution, stages of inverted residuals, a 1x1 convolution, global average, a linear classifier.
 
     Args:
@@ -70,7 +93,6 @@ class InvertedResidualNetwork(nn.Module):
     def __init__(
         self, classes: int, stages: Iterable[tuple[int, int, int, int, int]], activation: type[nn.Module]
     ) -> None:
-        super().__init__()
         blocks: list[nn.Module] = convolution(3, STEM, 3, activation)
         channels = STEM
         for size, expansion, outputs, count, stride in stages:
@@ -82,16 +104,7 @@ class InvertedResidualNetwork(nn.Module):
                     )
                 )
                 channels = outputs
-        self.features = nn.Sequential(*blocks, *convolution(channels, HEAD, 1, activation))
-        self.classifier = nn.Linear(HEAD, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of shape (batch, classes)."""
-        logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
-        return logits
+        super().__init__([*blocks, *convolution(channels, HEAD, 1, activation)], HEAD, classes)
 
 
 def convolution(

@@ -12,12 +12,14 @@ from torch import nn
 
 from ravn.adapters.cifar_bottleneck import DEPTHS, CifarBottleneckNet
 from ravn.adapters.cifar_efficientnet import CifarEfficientNetB0
-from ravn.adapters.cifar_mobilenet import CifarMobileNetV2
+from ravn.adapters.cifar_mobilenet import CifarMobileNetV1, CifarMobileNetV2
+from ravn.adapters.cifar_preactivated import CifarResNet200
 from ravn.adapters.cifar_resnet import CifarResNet
 from ravn.adapters.hf_networks import build_hf, hf_preprocessing
 from ravn.adapters.imagenet_mobilenet import PREPROCESSING, FoldedMobileNetV2
 from ravn.adapters.imagenet_squeezenet import SqueezeNet
 from ravn.adapters.timm_networks import build_timm, timm_preprocessing
+from ravn.adapters.weights import IMAGENET_CLASSES
 from ravn.errors import InputError
 
 FOLDED = "mobilenetv2_folded"
@@ -25,16 +27,17 @@ CIFAR_DEPTHS = (20, 32, 44, 56, 110)
 MAX_CLASSES = 1 << 17
 CIFAR_OTHERS: dict[str, Callable[[int], nn.Module]] = {
     **{f"resnet{depth}": partial(CifarBottleneckNet, depth) for depth in DEPTHS},
+    "resnet200": CifarResNet200,
+    "mobilenetv1": CifarMobileNetV1,
     "mobilenetv2": CifarMobileNetV2,
     "efficientnet_b0": CifarEfficientNetB0,
 }
 """Networks of large images with a stem for small ones, by name, from the number of classes."""
 IMAGENET: dict[str, Callable[[int], nn.Module]] = {FOLDED: FoldedMobileNetV2, "squeezenet1_1": SqueezeNet}
 """Networks of large images for weights of other frameworks."""
-IMAGENET_CLASSES = 1000
 _FORMS = (
-    "cifar:resnet20|32|44|56|110|50|101|152|200|mobilenetv2|efficientnet_b0, imagenet:mobilenetv2_folded|squeezenet1_1,"
-    " timm:NAME, hf:NAME or python:package.module:factory"
+    "cifar:resnet20|32|44|56|110|50|101|152|200|mobilenetv1|mobilenetv2|efficientnet_b0,"
+    " imagenet:mobilenetv2_folded|squeezenet1_1, timm:NAME, hf:NAME or python:package.module:factory"
 )
 _REBUILDABLE = re.compile(r"(cifar|digits|imagenet|timm):[\w.-]+")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ravn.adapters.data import ImageData, open_data
+from ravn.adapters.data import ImageData, Opened, open_data
 from ravn.adapters.networks import build_model, own_preprocessing
-from ravn.adapters.weights import fill_weights, load_weights
+from ravn.adapters.weights import fill_weights, load_weights, of_classes
 from ravn.batches import fetch
 from ravn.errors import InputError
 from ravn.task import Task
@@ -21,6 +21,7 @@ def make_task(
     normalize: str | None = None,
     seed: int = 0,
     pretrained: bool = True,
+    teacher: str | None = None,
 ) -> Task:
     """Build a network, fill in its weights, and find its images.
 
@@ -28,23 +29,25 @@ def make_task(
         model: name of the network; see `build_model`.
         data: name of the data; see `open_data`.
         weights: file of float weights; without one the network's own pretrained weights are used, where it has some.
+            Where the data has some of ImageNet's classes, a classifier of all of them is cut to those.
         normalize: how images become inputs; see `load_data`.
         seed: of the initial weights, where nothing fills them.
         pretrained: False leaves the initial weights where no file is given, for training.
+        teacher: network that training imitates: NAME=FILE, or NAME where it brings weights; it sees the same inputs.
 
     Raises:
         InputError: a name is unknown, weights don't fit the network, or its outputs don't match the classes.
         MissingPackageError: an optional package is not installed.
     """
     opened = open_data(data)
-    read = None if weights is None else load_weights(weights)
     torch.manual_seed(seed)
-    network = build_model(model, len(opened.classes), pretrained=pretrained and read is None)
-    if read is not None:
-        fill_weights(network, read, str(weights))
+    network = _network(model, weights, opened, pretrained=pretrained)
+    taught_by, _, file = (teacher or "").partition("=")
+    teaching = _network(taught_by, Path(file) if file else None, opened, pretrained=True) if taught_by else None
     images = opened.prepare(normalize, own_preprocessing(model, network))
-    network.eval()
     check_fit(network, images, model, data)
+    if teaching is not None:
+        check_fit(teaching, images, taught_by, data)
     return Task(
         model=network,
         train=images.train,
@@ -56,7 +59,23 @@ def make_task(
         data_name=data.partition(":")[0] if not data.startswith(("hf:", "imagefolder:")) else data,
         preprocessing=images.preprocessing,
         classes=images.classes,
+        teacher=teaching,
+        teacher_name=taught_by,
     )
+
+
+def _network(model: str, weights: Path | None, opened: Opened, *, pretrained: bool) -> nn.Module:
+    """A network with its weights, in eval mode."""
+    read = None if weights is None else load_weights(weights)
+    fetched = pretrained and read is None
+    network = build_model(model, len(opened.classes), pretrained=fetched and not opened.places)
+    if fetched and opened.places and model.startswith("timm:"):
+        read = build_model(model, pretrained=True).state_dict()
+    if read is not None:
+        source = model if weights is None else str(weights)
+        read = of_classes(read, network, opened.places, source) if opened.places else read
+        fill_weights(network, read, source)
+    return network.eval()
 
 
 def check_fit(network: nn.Module, images: ImageData, model: str, data: str) -> None:

@@ -1,7 +1,7 @@
 """Float weights from a file, checked name by name against the network."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ NESTS = ("state_dict", "model_state_dict", "model", "net")
 _PARALLEL = "module."
 _COUNTER = "num_batches_tracked"
 _NAMED = 3
+IMAGENET_CLASSES = 1000
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -75,6 +76,30 @@ def fill_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -
                 f" and {tuple(own[name].shape)} in the network"
             )
     model.load_state_dict(dict(weights), strict=False)
+
+
+def of_classes(
+    weights: Mapping[str, Tensor], model: nn.Module, places: Sequence[int], source: str
+) -> dict[str, Tensor]:
+    """Of weights for all classes of ImageNet, those for some.
+
+    Args:
+        weights: state dict of a network of 1,000 classes, or of so many as there are places.
+        model: the same network with an output for each place.
+        places: of its classes among the 1,000.
+        source: where the weights come from.
+
+    Raises:
+        InputError: the network has no classifier of either number of classes.
+    """
+    own = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    rows = {name: (len(tensor), own[name][0]) for name, tensor in weights.items() if tensor.dim() and own.get(name)}
+    if not {(IMAGENET_CLASSES, len(places)), (len(places), len(places))} & set(rows.values()):
+        raise InputError(
+            f"{source} has no classifier of {IMAGENET_CLASSES:,} or {len(places)} classes; take another network"
+        )
+    cut = [name for name, found in rows.items() if found == (IMAGENET_CLASSES, len(places))]
+    return {**weights, **{name: weights[name][list(places)] for name in cut}}
 
 
 def weights_bytes(model: nn.Module) -> bytes:

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ravn.allocators.episodes import LIMIT, Episodes, Masks, Observations, Window, improvements
+from ravn.allocators.episodes import Episodes
 from ravn.allocators.problem import Problem, Selection
+from ravn.allocators.scenes import Masks, Window, improvements
 from ravn.allocators.selections import Table
+from ravn.allocators.views import LIMIT, Observations
 from ravn.errors import MissingPackageError
 
 try:
@@ -74,7 +76,7 @@ class BitWidthEnv(gymnasium.Env[Observations, np.int64]):
         if not self._episodes.done:
             return seen, reward, False, False, {}
         plan = self._episodes.plans()[0]
-        gain = improvements(self._episodes.window.loss, np.array([self._score(plan)]))
+        gain = improvements(self._episodes.before, np.array([self._score(plan)]))
         return seen, reward + float(gain[0]), True, False, {"selection": plan}
 
     def action_masks(self) -> Masks:

@@ -1,35 +1,13 @@
 """Plans decided unit after unit, many at once: the Markov decision process behind the environments."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ravn.allocators.problem import Problem, Selection
+from ravn.allocators.scenes import Masks, Scene, Window
 from ravn.allocators.selections import Floats, Ints, Table, all_filled
-from ravn.errors import InputError
-
-Observations = NDArray[np.float32]
-Masks = NDArray[np.bool_]
-
-LIMIT = 10.0
-_RUNNING = 4
-_TINY = 1e-12
-
-
-@dataclass(frozen=True)
-class Window:
-    """The choices within `radius` steps of an incumbent plan.
-
-    Args:
-        incumbent: a plan within the capacity.
-        loss: its loss.
-        radius: R; action a of 0..2R means the incumbent's choice plus a - R.
-    """
-
-    incumbent: Selection
-    loss: float
-    radius: int
+from ravn.allocators.views import LIMIT, Moment, Named, Observations, View
 
 
 class Episodes:
@@ -42,53 +20,50 @@ class Episodes:
     Args:
         problem: units and capacity.
         table: additive losses and sizes.
-        window: incumbent and radius.
+        windows: incumbents and radius; with several windows, episodes take them in turn.
         count: number of plans.
+        view: what the policy sees; None tells units by their number.
 
     Raises:
-        InputError: the incumbent exceeds the capacity.
+        InputError: an incumbent exceeds the capacity.
     """
 
-    def __init__(self, problem: Problem, table: Table, window: Window, count: int) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        table: Table,
+        windows: Window | Sequence[Window],
+        count: int,
+        view: View | None = None,
+    ) -> None:
         self._problem, self._table, self._count = problem, table, count
-        self._static = _static_features(problem)
-        self._actions = 2 * window.radius + 1
-        self.recentre(window)
-
-    @property
-    def actions(self) -> int:
+        self._view = view or Named()
+        self.recentre(windows)
+        self.actions = 2 * self.scene.radius + 1
         """Number of actions, 2R + 1."""
-        return self._actions
-
-    @property
-    def width(self) -> int:
+        self.width = self._view.width(problem, self.actions)
         """Length of an observation."""
-        return self._static.shape[1] + self._actions + _RUNNING
 
     @property
     def done(self) -> bool:
         """Whether all units are decided."""
         return self._unit == len(self._problem.units)
 
-    def recentre(self, window: Window) -> None:
-        """Put the window around another plan and begin anew.
+    @property
+    def before(self) -> Floats:
+        """Loss of every episode's incumbent, shape (count,)."""
+        return self.scene.losses[self.window]
+
+    def recentre(self, windows: Window | Sequence[Window]) -> None:
+        """Put the windows around other plans and begin anew.
 
         Raises:
-            InputError: the plan exceeds the capacity.
+            InputError: a plan exceeds the capacity.
         """
-        size, capacity = self._table.size_bytes(window.incumbent), self._problem.capacity_bytes
-        if size > capacity:
-            raise InputError(f"the incumbent takes {size} bytes; give a plan of at most {capacity}")
-        self.window = window
-        self._options, self._inside = _options(self._problem, window)
-        rows = np.arange(len(self._options))[:, None]
-        self._sizes = self._table.sizes[rows, self._options]
-        values = self._table.values[rows, self._options]
-        total = max(float(values[:, window.radius].sum()), _TINY)
-        self._shares = values[:, window.radius] / total
-        self._gains = np.clip((values[:, window.radius, None] - values) / total, -1, 1)
-        self._rest = _from_here(np.where(self._inside, self._sizes, self._sizes.max()).min(1))
-        self._wanted = _from_here(self._sizes[:, window.radius])
+        several = [windows] if isinstance(windows, Window) else windows
+        self.scene = Scene(self._problem, self._table, several)
+        self.window = np.arange(self._count) % len(several)
+        self._static = self._view.described(self._problem, self.scene)
         self.begin()
 
     def begin(self) -> None:
@@ -96,7 +71,7 @@ class Episodes:
         self._unit = 0
         self._spent = np.zeros(self._count, dtype=np.int64)
         self._last = np.zeros(self._count)
-        self._chosen = np.zeros((self._count, len(self._options)), dtype=np.int64)
+        self._chosen = np.zeros((self._count, len(self._problem.units)), dtype=np.int64)
         self._look()
 
     def decide(self, actions: Ints) -> Floats:
@@ -108,13 +83,13 @@ class Episodes:
         Returns:
             Relative improvement that the additive losses predict, shape (count,).
         """
-        columns, unit = self._allowed(actions), self._unit
-        self._chosen[:, unit] = self._options[unit, columns]
-        self._spent += self._sizes[unit, columns]
-        self._last = (columns - self.window.radius) / max(1, self.window.radius)
+        taken = self.window, self._unit, self._allowed(actions)
+        self._chosen[:, self._unit] = self.scene.choices[taken]
+        self._spent += self.scene.sizes[taken]
+        self._last = (taken[2] - self.scene.radius) / max(1, self.scene.radius)
         self._unit += 1
         self._look()
-        gains: Floats = self._gains[unit, columns]
+        gains: Floats = self.scene.gains[taken]
         return gains
 
     def masks(self) -> Masks:
@@ -122,57 +97,24 @@ class Episodes:
         return self._masks
 
     def observations(self) -> Observations:
-        """What the policy sees, shape (count, width): unit, allowed actions, bytes, sensitivity, last action."""
-        unit = min(self._unit, len(self._options) - 1)
-        capacity = max(1, self._problem.capacity_bytes)
-        seen = np.empty((self._count, self.width), dtype=np.float32)
-        seen[:, : -self._actions - _RUNNING] = self._static[unit]
-        seen[:, -self._actions - _RUNNING : -_RUNNING] = self._masks
-        seen[:, -4] = 10 * (self._problem.capacity_bytes - self._spent - self._wanted[self._unit]) / capacity
-        seen[:, -3] = self._sizes[unit, self.window.radius] / capacity
-        seen[:, -2] = self._shares[unit]
-        seen[:, -1] = self._last
-        return np.clip(seen, -LIMIT, LIMIT)
+        """What the policy sees, shape (count, width)."""
+        moment = Moment(self._unit, self.window, self._spent, self._last, self._masks)
+        return np.clip(self._view.seen(self._static, self.scene, moment), -LIMIT, LIMIT)
 
     def plans(self) -> list[Selection]:
         """The complete plans, leftover bytes spent."""
-        filled = all_filled(self._table, self._chosen, self._problem.capacity_bytes)
+        filled = all_filled(self._table, self._chosen, self.scene.capacities[self.window])
         return [tuple(row) for row in filled.tolist()]
 
     def _look(self) -> None:
         if self.done:
-            self._masks = np.ones((self._count, self._actions), dtype=np.bool_)
+            self._masks = np.ones((self._count, 2 * self.scene.radius + 1), dtype=np.bool_)
             return
-        ends = self._spent[:, None] + self._sizes[self._unit] + self._rest[self._unit + 1]
-        self._masks = self._inside[self._unit] & (ends <= self._problem.capacity_bytes)
+        ends = self._spent[:, None] + self.scene.sizes[self.window, self._unit]
+        ends = ends + self.scene.rest[self.window, self._unit + 1, None]
+        self._masks = self.scene.inside[self.window, self._unit] & (ends <= self.scene.capacities[self.window, None])
 
     def _allowed(self, actions: Ints) -> Ints:
-        columns = np.arange(self._actions)
+        columns = np.arange(self._masks.shape[1])
         below = np.where(self._masks & (columns <= actions[:, None]), columns, -1).max(1)
         return np.where(below >= 0, below, self._masks.argmax(1))
-
-
-def improvements(before: float, after: Floats) -> Floats:
-    """Relative falls of the loss, clipped to [-1, 1]; -1 where a loss isn't finite."""
-    after = np.where(np.isfinite(after), after, np.inf)
-    return np.clip((before - after) / max(abs(before), _TINY), -1, 1)
-
-
-def _from_here(sizes: Ints) -> Ints:
-    """Sum over this unit and all that follow, with a zero at the end, shape (units + 1,)."""
-    return np.append(np.cumsum(sizes[::-1])[::-1], 0)
-
-
-def _static_features(problem: Problem) -> Floats:
-    """One-hot unit, its features and its share of the weights, shape (units, width)."""
-    weights = np.array([unit.weights for unit in problem.units], dtype=np.float64)
-    features = np.array([unit.features for unit in problem.units], dtype=np.float64)
-    share = weights[:, None] / max(1.0, weights.sum())
-    return np.concatenate([np.eye(len(weights)), features.reshape(len(weights), -1), share], 1)
-
-
-def _options(problem: Problem, window: Window) -> tuple[Ints, Masks]:
-    """Choice of every (unit, action), shape (units, 2R + 1), and whether it exists."""
-    last = np.array([len(unit.choices) - 1 for unit in problem.units])[:, None]
-    choices = np.array(window.incumbent)[:, None] + np.arange(-window.radius, window.radius + 1)
-    return np.clip(choices, 0, last), (choices >= 0) & (choices <= last)

@@ -45,12 +45,14 @@ class EvolutionaryAllocator:
         founders = len(ledger.feasible()) + self.founders
         while ledger.left > 0 and repeats < _PATIENCE:
             paid = ledger.feasible()
-            if len(paid) < founders:
-                plan = random_selection(problem, starts.plans[0], generator, reach=1)
-            else:
-                plan = self._child(problem, sorted(paid, key=lambda s: (paid[s], s))[: self.parents], generator)
-            repeats = repeats + 1 if plan in ledger.known else 0
-            ledger.loss(plan)
+            # Founders don't depend on one another's losses, children do.
+            missing = min(founders - len(paid), ledger.left, _PATIENCE - repeats)
+            drawn = [random_selection(problem, starts.plans[0], generator, reach=1) for _ in range(missing)]
+            ledger.announce(drawn)
+            best = sorted(paid, key=lambda s: (paid[s], s))[: self.parents]
+            for plan in drawn or [self._child(problem, best, generator)]:
+                repeats = repeats + 1 if plan in ledger.known else 0
+                ledger.loss(plan)
         return conclusion(ledger, starts)
 
     def _child(self, problem: Problem, parents: list[Selection], generator: np.random.Generator) -> Selection:

@@ -3,11 +3,17 @@
 import hashlib
 import json
 import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from ravn.allocators.problem import FLOAT, Allocation, Problem, Selection
 from ravn.errors import InputError
+
+AHEAD = 32
+"""Plans announced before they are asked for: as many workers may be busy, and the answer depends on none of them."""
 
 
 class Ledger:
@@ -37,6 +43,14 @@ class Ledger:
         """Whether the loss of a selection is known or can still be paid for."""
         return selection in self.known or self.left > 0
 
+    def announce(self, selections: Iterable[Selection]) -> None:
+        """Tell for which selections `loss` will probably be called next; changes no result.
+
+        The known ones, and those that can't be paid for any more, are left out.
+        """
+        new = [s for s in dict.fromkeys(selections) if s not in self.known]
+        self.problem.announce(new[: max(self.left, 0)])
+
     def loss(self, selection: Selection) -> float:
         """True loss of a selection; infinite where the network's outputs are not finite.
 
@@ -51,6 +65,18 @@ class Ledger:
         self.known[selection] = loss if math.isfinite(loss) else math.inf
         self._note(selection)
         return self.known[selection]
+
+    def foreseen(self, selections: Iterator[Selection]) -> Iterator[Selection]:
+        """Hand selections on, one by one, and announce those to come.
+
+        Args:
+            selections: are drawn some time ahead, so that they must not depend on losses.
+        """
+        upcoming = deque(islice(selections, AHEAD))
+        while upcoming:
+            self.announce(upcoming)
+            yield upcoming.popleft()
+            upcoming.extend(islice(selections, 1))
 
     def feasible(self) -> dict[Selection, float]:
         """Losses of the paid plans: complete selections within the capacity."""
@@ -68,6 +94,27 @@ class Ledger:
         if self._is_plan(selection) and (self.best is None or loss < self.known[self.best]):
             self.incumbents.append(selection)
             self.curve.append((len(self.known), loss))
+
+
+class JointLedger(Ledger):
+    """One purse for several budgets of a network: what is paid for at one of them, all know.
+
+    Args:
+        problems: of the same units and loss; their evaluations are added up.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        total = sum(problem.evaluations for problem in problems)
+        largest = max(problems, key=lambda problem: problem.capacity_bytes)
+        super().__init__(replace(largest, evaluations=total))
+        self.parts = [Ledger(replace(problem, evaluations=total)) for problem in problems]
+        for part in self.parts:
+            part.known = self.known
+
+    def _note(self, selection: Selection) -> None:
+        super()._note(selection)
+        for part in self.parts:
+            part._note(selection)
 
 
 def logged(problem: Problem, path: Path, *, key: str = "") -> Problem:
@@ -96,7 +143,11 @@ def logged(problem: Problem, path: Path, *, key: str = "") -> Problem:
             _append(path, {"selection": selection, "loss": known[selection]})
         return known[selection]
 
-    return replace(problem, loss=loss)
+    def announce(selections: Sequence[Selection]) -> None:
+        """Hand on what is not in the log."""
+        problem.announce([s for s in selections if s not in known])
+
+    return replace(problem, loss=loss, announce=announce)
 
 
 def _read(path: Path, owner: str) -> dict[Selection, float]:
@@ -108,11 +159,16 @@ def _read(path: Path, owner: str) -> dict[Selection, float]:
     if not whole:
         _append(path, {"problem": owner})
         return {}
-    try:
-        header, *lines = [json.loads(line) for line in whole.splitlines()]
-        known = {tuple(map(int, line["selection"])): float(line["loss"]) for line in lines}
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is not a search log that ravn wrote; remove it") from error
+    header, known = None, {}
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            if number == 1:
+                header = entry
+            else:
+                known[tuple(map(int, entry["selection"]))] = float(entry["loss"])
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            raise InputError(f"line {number} of {path} is none of a search log that ravn wrote; remove it") from error
     if header != {"problem": owner}:
         raise InputError(f"{path} is the log of another search; remove it or choose another folder")
     return known

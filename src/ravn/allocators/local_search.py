@@ -41,7 +41,7 @@ class LocalSearchAllocator:
         best, generator, improved = starts.plans[0], np.random.default_rng(self.seed), True
         while improved and ledger.affords(best):
             improved = False
-            for plan in swaps(starts.table, best, problem.capacity_bytes, generator):
+            for plan in ledger.foreseen(swaps(starts.table, best, problem.capacity_bytes, generator)):
                 if ledger.left <= 0:
                     break
                 if ledger.loss(plan) < ledger.loss(best):

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ravn.allocators.episodes import Episodes, Window
+from ravn.allocators.agents import agent
+from ravn.allocators.episodes import Episodes
+from ravn.allocators.front_ppo import FrontPPO
 from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
 from ravn.allocators.randomness import PrivateRandomness
+from ravn.allocators.scenes import Window
 from ravn.allocators.selections import Floats
 from ravn.allocators.starts import Starts, cheap_starts, conclusion
 from ravn.allocators.surrogate import Surrogate
@@ -43,6 +46,8 @@ class PPOAllocator:
         peak: how much the log-probability of a residual falls per step away from the incumbent, at first.
         epochs: passes over the episodes of an update.
         batch: decisions per gradient step.
+        policy: the bytes of a policy's file that the search begins with; empty for a search without one. A search with
+            one, and one for several budgets, is that of `FrontPPO`.
     """
 
     seed: int = 0
@@ -57,6 +62,7 @@ class PPOAllocator:
     peak: float = 1.0
     epochs: int = 4
     batch: int = 640
+    policy: bytes = b""
 
     @property
     def name(self) -> str:
@@ -68,14 +74,27 @@ class PPOAllocator:
 
         Raises:
             BudgetError: even the smallest choices exceed the capacity.
+            InputError: the policy to begin with is for units that are described otherwise.
             MissingPackageError: sb3-contrib or gymnasium is not installed.
         """
+        if self.policy:
+            return self.allocate_all([problem])[0]
         ledger = Ledger(problem)
         starts = cheap_starts(ledger)
         # The surrogate is a model of log(loss): it needs one to begin with.
         if ledger.left > 0 and modelled(ledger):
             _Search(self, ledger, starts).run()
         return conclusion(ledger, starts)
+
+    def allocate_all(self, problems: Sequence[Problem]) -> list[Allocation]:
+        """Return a plan for each of several budgets, by one policy for all.
+
+        Raises:
+            BudgetError: even the smallest choices exceed a capacity.
+            InputError: the policy to begin with is for units that are described otherwise.
+            MissingPackageError: sb3-contrib or gymnasium is not installed.
+        """
+        return FrontPPO(self.seed, policy=self.policy).allocate_all(problems)
 
 
 class _Search:
@@ -135,31 +154,26 @@ class _Search:
     def _buy(self) -> int:
         ranked = sorted(self._seen, key=lambda plan: (self._seen[plan], plan))
         bought = ranked[: min(self._batch, self._ledger.left)]
+        self._ledger.announce(bought)
         for plan in bought:
             self._ledger.loss(plan)
         return len(bought)
 
     def _policy(self) -> Any:
         try:
-            from sb3_contrib import MaskablePPO
-
             from ravn.allocators.vector import BitWidthVecEnv
         except ImportError as error:
-            raise MissingPackageError("sb3_contrib", "rl") from error
+            raise MissingPackageError("gymnasium", "rl") from error
         options, problem = self._options, self._ledger.problem
         episodes = Episodes(problem, self._starts.table, self._window(), options.episodes)
         self._environment = BitWidthVecEnv(episodes, options.episodes, score=self._score, shaping=options.shaping)
-        return MaskablePPO(
-            "MlpPolicy",
+        return agent(
             self._environment,
-            learning_rate=options.rate,
-            n_steps=len(problem.units),
-            batch_size=options.batch,
-            n_epochs=options.epochs,
-            gamma=1.0,
-            gae_lambda=0.98,
-            ent_coef=options.entropy,
-            policy_kwargs={"net_arch": [32]},
             seed=options.seed,
-            device="cpu",
+            steps=len(problem.units),
+            rate=options.rate,
+            batch=options.batch,
+            epochs=options.epochs,
+            entropy=options.entropy,
+            hidden=32,
         )

@@ -1,8 +1,8 @@
 """The question that an allocator answers: one choice for every unit, under a byte capacity."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Selection = tuple[int, ...]
 """Index of the choice of every unit, in the order of `Problem.units`; `FLOAT` leaves a unit unquantized."""
@@ -47,6 +47,11 @@ class Unit:
     choices: tuple[Choice, ...]
 
 
+def unheard(selections: Sequence[Selection]) -> None:
+    """Where one plan is scored after another, nobody listens to what will be asked next."""
+    del selections
+
+
 @dataclass(frozen=True)
 class Problem:
     """Choose one option for every unit so that the loss is least and the bytes fit.
@@ -61,6 +66,9 @@ class Problem:
         equal: the best feasible equal-step (or equal-bits) selection, a starting point that costs
             nothing.
         evaluations: how many calls of `loss` the search may make.
+        announce: told for which selections `loss` will probably be called next, in this order; whoever scores several
+            at once begins, and forgets the ones announced before. It never changes what `loss` returns.
+        announce_holdout: the same for `holdout_loss`.
     """
 
     units: tuple[Unit, ...]
@@ -69,6 +77,8 @@ class Problem:
     holdout_loss: Callable[[Selection], float]
     equal: Selection
     evaluations: int
+    announce: Callable[[Sequence[Selection]], None] = unheard
+    announce_holdout: Callable[[Sequence[Selection]], None] = unheard
 
     def size_bytes(self, selection: Selection) -> int:
         """Bytes that a selection takes."""
@@ -90,12 +100,14 @@ class Allocation:
         curve: (evaluation number, best feasible loss so far) wherever it improved.
         outdone: whether a cheap plan that the search began from, and none that it found, is the best on the holdout
             images.
+        policy: the bytes of a file that holds the policy that was trained on the way, where it fits other networks.
     """
 
     selection: Selection
     evaluations: int
     curve: tuple[tuple[int, float], ...] = ()
     outdone: bool = False
+    policy: bytes = b""
 
 
 class Allocator(Protocol):
@@ -111,3 +123,28 @@ class Allocator(Protocol):
         Raises:
             BudgetError: even the smallest choices exceed the capacity.
         """
+
+
+@runtime_checkable
+class FrontAllocator(Protocol):
+    """An allocator that searches for several budgets at once."""
+
+    def allocate_all(self, problems: Sequence[Problem]) -> list[Allocation]:
+        """Return a feasible selection for each of several problems that differ in capacity and equal plan alone.
+
+        The evaluations of all problems are one purse, and those that an allocation counts are all that were paid.
+
+        Raises:
+            BudgetError: even the smallest choices exceed a capacity.
+        """
+
+
+def allocations(allocator: Allocator, problems: Sequence[Problem]) -> list[Allocation]:
+    """Solve several problems that differ in capacity and equal plan alone; at once, where the allocator can.
+
+    Raises:
+        BudgetError: even the smallest choices exceed a capacity.
+    """
+    if len(problems) > 1 and isinstance(allocator, FrontAllocator):
+        return allocator.allocate_all(problems)
+    return [allocator.allocate(problem) for problem in problems]

@@ -1,5 +1,6 @@
 """Random plans around the budget: what a search must beat to be called one."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +35,18 @@ class RandomAllocator:
             BudgetError: even the smallest choices exceed the capacity.
         """
         smallest(problem)
-        ledger, generator, repeats = Ledger(problem), np.random.default_rng(self.seed), 0
-        while ledger.left > 0 and repeats < _PATIENCE:
-            plan = random_selection(problem, problem.equal, generator)
+        ledger, repeats = Ledger(problem), 0
+        for plan in ledger.foreseen(_drawn(problem, np.random.default_rng(self.seed))):
+            if ledger.left <= 0 or repeats >= _PATIENCE:
+                break
             repeats = repeats + 1 if plan in ledger.known else 0
             ledger.loss(plan)
         return ledger.allocation(ledger.best or problem.equal)
+
+
+def _drawn(problem: Problem, generator: np.random.Generator) -> Iterator[Selection]:
+    while True:
+        yield random_selection(problem, problem.equal, generator)
 
 
 def random_selection(

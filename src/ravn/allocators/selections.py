@@ -94,8 +94,8 @@ def filled(table: Table, selection: Selection, capacity: int) -> Selection:
     return tuple(all_filled(table, np.array([selection], dtype=np.int64), capacity)[0].tolist())
 
 
-def all_filled(table: Table, chosen: Ints, capacity: int) -> Ints:
-    """Do what `filled` does to many selections, shape (plans, units), at once."""
+def all_filled(table: Table, chosen: Ints, capacity: int | Ints) -> Ints:
+    """Do what `filled` does to many selections, shape (plans, units), at once; each may have a capacity of its own."""
     chosen, rows = chosen.copy(), np.arange(chosen.shape[1])
     left = capacity - table.sizes[rows, chosen].sum(1)
     active = np.flatnonzero(left > 0)

@@ -1,9 +1,10 @@
 """Where the searches start and end: the better of two cheap plans, and the plan that generalises best."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from ravn.allocators.knapsack import solve
-from ravn.allocators.ledger import Ledger
+from ravn.allocators.ledger import JointLedger, Ledger
 from ravn.allocators.problem import Allocation, Selection
 from ravn.allocators.selections import Table, sizes, smallest, table_of
 from ravn.allocators.sensitivity import measure
@@ -34,22 +35,43 @@ def cheap_starts(ledger: Ledger) -> Starts:
     smallest(problem)
     values = measure(ledger)
     table = table_of(problem, values)
-    plans = {problem.equal, solve(values, sizes(problem), problem.capacity_bytes)}
-    paid = {plan: ledger.loss(plan) for plan in sorted(plans) if ledger.affords(plan)}
-    rank = sorted(plans, key=lambda plan: (paid.get(plan, float("inf")), table.value(plan), plan))
+    return _ranked(ledger, table, {problem.equal, solve(values, sizes(problem), problem.capacity_bytes)})
+
+
+def joint_starts(ledger: JointLedger) -> list[Starts]:
+    """The cheap starts of several budgets, on sensitivities that are measured once, over the span of all.
+
+    Raises:
+        BudgetError: even the smallest choices exceed a capacity.
+    """
+    problems = [part.problem for part in ledger.parts]
+    for problem in problems:
+        smallest(problem)
+    tightest = min(problems, key=lambda problem: problem.capacity_bytes)
+    values = measure(ledger, span=(tightest.equal, ledger.problem.equal))
+    table = table_of(ledger.problem, values)
+    plans = [(p.equal, solve(values, sizes(p), p.capacity_bytes)) for p in problems]
+    return [_ranked(ledger, table, pair) for pair in plans]
+
+
+def _ranked(ledger: Ledger, table: Table, plans: Collection[Selection]) -> Starts:
+    ledger.announce(sorted(set(plans)))
+    paid = {plan: ledger.loss(plan) for plan in sorted(set(plans)) if ledger.affords(plan)}
+    rank = sorted(set(plans), key=lambda plan: (paid.get(plan, float("inf")), table.value(plan), plan))
     return Starts(table, tuple(rank))
 
 
-def finalist(ledger: Ledger, starts: Starts) -> Selection:
-    """The plan that the holdout images choose: a starting plan, or one of the last that a search held for the best.
+def finalist(ledger: Ledger, starts: Starts, *others: Selection) -> Selection:
+    """The plan that the holdout images choose: a start, one of the last that a search held for the best, or others.
 
     A search learns its images by heart, the longer the more; going back along its way is early stopping.
     """
-    plans = dict.fromkeys((*starts.plans, *ledger.incumbents[-_FINALISTS:]))
+    plans = dict.fromkeys((*starts.plans, *ledger.incumbents[-_FINALISTS:], *others))
+    ledger.problem.announce_holdout(list(plans))
     return min(plans, key=ledger.problem.holdout_loss)
 
 
-def conclusion(ledger: Ledger, starts: Starts) -> Allocation:
+def conclusion(ledger: Ledger, starts: Starts, *others: Selection) -> Allocation:
     """What a search returns: the plan that the holdout images choose, and whether it found that plan itself."""
-    selection = finalist(ledger, starts)
+    selection = finalist(ledger, starts, *others)
     return replace(ledger.allocation(selection), outdone=selection in starts.plans)

@@ -8,9 +8,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from ravn.allocators.episodes import LIMIT, Episodes, Observations, Window, improvements
+from ravn.allocators.episodes import Episodes
 from ravn.allocators.problem import Selection
+from ravn.allocators.scenes import Window, improvements
 from ravn.allocators.selections import Floats, Ints
+from ravn.allocators.views import LIMIT, Observations
 
 Score = Callable[[Sequence[Selection]], Floats]
 
@@ -30,9 +32,9 @@ class BitWidthVecEnv(VecEnv):
         box = spaces.Box(-LIMIT, LIMIT, (episodes.width,), np.float32)
         super().__init__(count, box, spaces.Discrete(episodes.actions))
 
-    def recentre(self, window: Window) -> None:
-        """Put the window around another plan and begin anew."""
-        self._episodes.recentre(window)
+    def recentre(self, windows: Window | Sequence[Window]) -> None:
+        """Put the windows around other plans and begin anew."""
+        self._episodes.recentre(windows)
 
     def reset(self) -> Observations:
         """Begin all plans; observations of shape (count, width)."""
@@ -50,7 +52,7 @@ class BitWidthVecEnv(VecEnv):
         done = self._episodes.done
         if done:
             last, plans = self._episodes.observations(), self._episodes.plans()
-            rewards = rewards + improvements(self._episodes.window.loss, self._score(plans))
+            rewards = rewards + improvements(self._episodes.before, self._score(plans))
             for info, seen in zip(infos, last, strict=True):
                 info["terminal_observation"] = seen
             self._episodes.begin()

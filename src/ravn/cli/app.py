@@ -1,7 +1,6 @@
 """The command `ravn`: what goes wrong for a user's reason becomes one sentence and exit code 2."""
 
 import glob
-import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, cast
 import typer
 from rich.console import Console
 
+from ravn.cli import INTERRUPTED, USAGE_ERROR
 from ravn.cli.compress import compress
 from ravn.cli.demo import demo
 from ravn.cli.evaluate import evaluate
@@ -22,8 +22,6 @@ from ravn.cli.train import train
 from ravn.errors import RavnError
 from ravn.version import __version__
 
-USAGE_ERROR = 2
-INTERRUPTED = 130
 RESUMABLE = ("compress", "train")
 """Commands that go on with what they left at --out; `reproduce` does without being told."""
 
@@ -101,8 +99,3 @@ def _told(error: typer.BadParameter, arguments: Sequence[str]) -> str:
 def _fail(sentence: str, code: int) -> int:
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"ravn: {sentence}")
     return code
-
-
-def main() -> None:
-    """Entry point of the command."""
-    sys.exit(run(sys.argv[1:]))

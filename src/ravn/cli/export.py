@@ -11,7 +11,7 @@ import typer
 from torch import Tensor, nn
 
 from ravn.adapters import ImageData, build_model, load_data
-from ravn.artifact import Artifact, read, write_atomic
+from ravn.artifact import Artifact, read, write_atomic, write_package_atomic
 from ravn.batches import drawn, in_order, size
 from ravn.cli.options import Normalize
 from ravn.cli.progress import Bars, output
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ravn.exporters.onnx_graph import OnnxFile
 
 OPSET = 20
+PRECISIONS = ("float16", "float32")
+PACKAGE = ".mlpackage"
 ACTIVATIONS = ("float", "int8")
 CALIBRATION = 128
 """Training images from which the ranges of 8-bit activations are taken."""
@@ -39,6 +41,9 @@ Check = Callable[[Callable[[], Run]], str]
 def export(  # noqa: PLR0913 - one option each
     file: Annotated[Path, typer.Argument(help="A .ravn file.", metavar="FILE")],
     onnx: Annotated[Path | None, typer.Option(help="Write an ONNX file with packed weights.")] = None,
+    coreml: Annotated[
+        Path | None, typer.Option(help="Write a Core ML package of palettized weights, OUT.mlpackage.")
+    ] = None,
     pt2: Annotated[Path | None, typer.Option(help="Write a torch.export program with float weights.")] = None,
     pt: Annotated[Path | None, typer.Option(help="Write a plain state dict of float weights.")] = None,
     model: Annotated[str | None, typer.Option(help="The network, where the file doesn't name it.")] = None,
@@ -52,22 +57,28 @@ def export(  # noqa: PLR0913 - one option each
             help="float | int8: 8-bit activations in the ONNX file; takes --data, whose training images calibrate."
         ),
     ] = "float",
+    precision: Annotated[str, typer.Option(help=f"What Core ML computes in: {' | '.join(PRECISIONS)}.")] = PRECISIONS[
+        0
+    ],
     data: Annotated[str | None, typer.Option(help="Test images on which the accuracy is compared as well.")] = None,
     normalize: Normalize = None,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Run what was exported, and compare.")] = True,
 ) -> None:
     """Write a network for other runtimes; a file that doesn't say what the network says is not kept."""
-    _check_targets({"--onnx": onnx, "--pt2": pt2, "--pt": pt})
-    if activations not in ACTIVATIONS or (activations == "int8" and (data is None or onnx is None)):
-        raise InputError(f"--activations {activations} is impossible; give float, or int8 with --onnx and --data")
+    _check_targets({"--onnx": onnx, "--coreml": coreml, "--pt2": pt2, "--pt": pt})
+    _check_choices(precision, activations, calibrated=onnx is not None and data is not None)
     artifact = read(file)
     built = None if model is None else build_model(model, classes=artifact.preprocessing.get("classes"))
     network = load(file, built)
     if pt is not None:
         _write(pt, state_dict_bytes(network), "float weights, torch.load(..., weights_only=True)")
-    if onnx is None and pt2 is None:
+    if onnx is None and pt2 is None and coreml is None:
         return
     example = example_input(artifact.preprocessing, shape)
+    if coreml is not None:
+        _write_coreml(coreml, artifact, network, example, precision)
+    if onnx is None and pt2 is None:
+        return
     program = traced(network, example)
     images = None
     if data is not None:
@@ -88,6 +99,13 @@ def export(  # noqa: PLR0913 - one option each
         _show_sizes(packed, file, network, layers)
 
 
+def _check_choices(precision: str, activations: str, *, calibrated: bool) -> None:
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {precision} is impossible; give {' or '.join(PRECISIONS)}")
+    if activations not in ACTIVATIONS or (activations == "int8" and not calibrated):
+        raise InputError(f"--activations {activations} is impossible; give float, or int8 with --onnx and --data")
+
+
 def _check_targets(targets: Mapping[str, Path | None]) -> None:
     if not any(targets.values()):
         raise InputError(f"say what to export: {', '.join(targets)}, each with the file to write")
@@ -95,10 +113,41 @@ def _check_targets(targets: Mapping[str, Path | None]) -> None:
         if target is None:
             continue
         folder = target.resolve().parent
-        if target.is_dir():
+        if option == "--coreml":
+            if target.suffix != PACKAGE or (target.exists() and not (target / "Manifest.json").is_file()):
+                raise InputError(f"--coreml {target} can't be written; give a new name that ends in {PACKAGE}")
+        elif target.is_dir():
             raise InputError(f"{option} {target} is a folder; give the file to write")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise InputError(f"{option} {target} can't be written: {folder} is no folder that takes files")
+
+
+def _write_coreml(path: Path, artifact: Artifact, network: nn.Module, example: Tensor, precision: str) -> None:
+    from ravn.exporters.coreml import to_coreml
+
+    layers = fixed_rates(artifact.layers)
+    program = traced(network, example, any_batch=False)
+    package = to_coreml(program, layers, _metadata(artifact), precision)
+    write_package_atomic(path, package.files)
+    console = output()
+    console.print(
+        f"{path}: {package.size_bytes:,} bytes; not run, since Core ML runs on Apple's systems alone", soft_wrap=True
+    )
+    widths = sorted(package.palettes.values())
+    if widths:
+        console.print(
+            f"  {len(widths)} layers are indices of {widths[0][0]} to {widths[-1][0]} bits into tables, exact to"
+            f" {precision}",
+            soft_wrap=True,
+        )
+    if package.rounded:
+        console.print(
+            f"  {len(package.rounded)} layers have too many levels for tables and are rounded to 8 bits;"
+            " `ravn compress --target export` avoids it",
+            soft_wrap=True,
+        )
+    if package.left:
+        console.print(f"  not packed: {', '.join(package.left)}", soft_wrap=True)
 
 
 def _checked(network: nn.Module, example: Tensor, images: ImageData | None, start: Callable[[], Run]) -> str:

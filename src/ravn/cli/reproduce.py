@@ -34,7 +34,7 @@ def reproduce(  # noqa: PLR0913 - one option each
         Path, typer.Option(help="Folder of float weights DATASET_NETWORK.safetensors.", metavar="DIR")
     ] = Path("checkpoints"),
     data_root: Annotated[
-        Path | None, typer.Option(help="Folder of cifar10, cifar100, imagenet.", metavar="DIR")
+        Path | None, typer.Option(help="Folder of cifar10, cifar100, imagenet, imagenet100.", metavar="DIR")
     ] = None,
     results: Annotated[Path, typer.Option(help="Folder of the results; what is in it is not run again.")] = Path(
         "results"

@@ -1,15 +1,14 @@
 """The folder of a run: what is in it, and what an interrupted one still needs."""
 
-import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ravn.artifact import write_atomic
+from ravn.artifact import read, write_atomic
 from ravn.cli.progress import output
 from ravn.errors import InputError
 from ravn.pipeline import Compressed, save
@@ -20,9 +19,11 @@ CONFIG = "config.yaml"
 LOG = "tensorboard"
 MODEL = "model.ravn"
 REPORT = "report.html"
-FRONT = "front.json"
+POLICY = "policy.safetensors"
 RESULT = "result.json"
 """Written last: a folder that holds it holds a finished run."""
+FREE = ("workers",)
+"""Options that change nothing in what a run writes: whoever goes on with it may choose them anew."""
 SCRATCH = ("checkpoint-*.pt", "*.partial")
 
 
@@ -74,9 +75,9 @@ def ensure_free(folder: Path, mark: str = CONFIG) -> None:
 def _former(config: Path) -> dict[str, Any]:
     try:
         options = yaml.safe_load(config.read_text(errors="replace"))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):  # of a date such as 2001-99-99, for one
         options = None
-    if not isinstance(options, dict) or "model" not in options:
+    if not isinstance(options, dict) or "model" not in options or not all(isinstance(key, str) for key in options):
         raise InputError(f"{config} is not that of a run; give a new or an empty folder")
     return options
 
@@ -84,7 +85,7 @@ def _former(config: Path) -> dict[str, Any]:
 def _check_former(folder: Path, former: Mapping[str, Any], now: Mapping[str, Any], *, resume: bool) -> None:
     if not resume:
         raise InputError(f"--out {folder} holds a run already; give --resume to go on with it, or another folder")
-    changed = sorted(k for k in former.keys() | now.keys() if former.get(k) != now.get(k))
+    changed = sorted(k for k in former.keys() | now.keys() if k not in FREE and former.get(k) != now.get(k))
     if changed:
         then, instead = (_words(changed[0], options.get(changed[0])) for options in (former, now))
         raise InputError(f"--resume: the run in {folder} was begun {then}, not {instead}; give the same options")
@@ -94,7 +95,9 @@ def _words(name: str, value: object) -> str:
     option = "--bytes" if name == "size_bytes" else f"--{name}"
     if value is None or value is False:
         return f"without {option}"
-    return f"with {option}" if value is True else f"with {option} {value}"
+    if value is True:
+        return f"with {option}"
+    return f"with {option} {value if str(value).isprintable() else reprlib.repr(value)}"
 
 
 def finish_run(folder: Path, compressed: Compressed) -> None:
@@ -102,25 +105,16 @@ def finish_run(folder: Path, compressed: Compressed) -> None:
     save(compressed, folder / MODEL)
     write_atomic(folder / "plan.json", compressed.plan.to_json().encode())
     write_atomic(folder / REPORT, render_html(compressed.result).encode())
+    save_policy(folder, compressed.policy)
     write_atomic(folder / RESULT, compressed.result.to_json().encode())
     for path in (p for pattern in SCRATCH for p in folder.glob(pattern)):
         path.unlink()
 
 
-def finish_front(folder: Path, results: Mapping[str, Result]) -> Result:
-    """Write the bytes and accuracies of several runs in folders of these names, and a report with their curve.
-
-    Returns:
-        The last result, with the rows of all.
-    """
-    keys = ("budget_bytes", "file_bytes", "bits_per_weight", "test_accuracy")
-    points = [{"folder": name} | {key: getattr(r, key) for key in keys} for name, r in results.items()]
-    last = list(results.values())[-1]
-    rows = [replace(r.rows[-1], method=f"{r.allocator}, {name}") for name, r in results.items()]
-    front = replace(last, rows=(last.rows[0], *rows))
-    write_atomic(folder / FRONT, json.dumps(points, indent=1).encode())
-    write_atomic(folder / REPORT, render_html(front, front=[(r.file_bytes, r.test_accuracy) for r in rows]).encode())
-    return front
+def save_policy(folder: Path, policy: bytes) -> None:
+    """Write the policy that a search has trained, if it has trained one that can be used elsewhere."""
+    if policy:
+        write_atomic(folder / POLICY, policy)
 
 
 def is_run(folder: Path) -> bool:
@@ -129,9 +123,28 @@ def is_run(folder: Path) -> bool:
 
 
 def finished(folder: Path) -> Result | None:
-    """The result of a finished run, or None where there is none yet."""
+    """The result of a finished run, or None where there is none yet.
+
+    Raises:
+        InputError: its file is broken.
+    """
     source = folder / RESULT
-    return Result.from_json(source.read_text(errors="replace")) if source.is_file() else None
+    return Result.from_json(source.read_text(errors="replace"), str(source)) if source.is_file() else None
+
+
+def resumed(folder: Path) -> Result | None:
+    """The result of a run that needs no going on, or None.
+
+    Raises:
+        InputError: its files are broken, or don't belong together.
+        ArtifactError: the .ravn file is broken.
+    """
+    result, file = finished(folder), folder / MODEL
+    if result is not None:
+        read(file)
+        if file.stat().st_size != result.file_bytes:
+            raise InputError(f"{folder / RESULT} is not that of {file}; delete it, and the run is finished again")
+    return result
 
 
 def show(result: Result, folder: Path, *, files: str = MODEL) -> None:

@@ -1,7 +1,6 @@
 """The one door to onnx: a network as a model whose weights stay packed until a runtime loads it."""
 
 import logging
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from torch.export import ExportedProgram
 
 from ravn.codecs.spectrum import synthesis_matrix
 from ravn.errors import InputError, MissingPackageError
-from ravn.exporters.matching import Match, matched
-from ravn.exporters.programs import layer_of
+from ravn.exporters.matching import Match, matched, scales_of
+from ravn.exporters.programs import unsupported
 from ravn.runtime import FixedRate
 
 try:
@@ -81,7 +80,7 @@ def to_onnx(
     weights = {name: program.state_dict[name].detach().cpu().numpy() for name in layers}
     arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer if i.data_type == TensorProto.FLOAT}
     matches = matched(arrays, weights)
-    scales = {name: _scales(layers[match.layer], match) for name, match in matches.items()}
+    scales = {name: scales_of(layers[match.layer], match) for name, match in matches.items()}
     places = {name: (match, scales[name]) for name, match in matches.items()}
     if calibration:
         from ravn.exporters.onnx_int8 import quantized, regridded
@@ -109,7 +108,7 @@ def float_model(program: ExportedProgram, opset: int = OPSET) -> onnx.ModelProto
                 program, (), dynamo=True, opset_version=opset, input_names=["input"], verbose=False
             )
     except Exception as error:  # torch.onnx's errors have no base of their own
-        raise InputError(_unsupported(program, error)) from error
+        raise InputError(unsupported(program, error, r"op='([\w.]+)'", "ONNX")) from error
     finally:
         logger.setLevel(level)
     model: onnx.ModelProto = written.model_proto  # type: ignore[union-attr]
@@ -186,16 +185,6 @@ def _basis(kernel: tuple[int, ...], kept: list[onnx.TensorProto]) -> str:
     return name
 
 
-def _scales(layer: FixedRate, match: Match) -> NDArray[np.float32]:
-    """Scales of the layer and of the graph together, of a shape that broadcasts over the weight."""
-    own = np.ones(1, np.float32) if layer.scales is None else layer.scales.numpy()
-    ones = [1] * len(layer.shape)
-    scales = own.reshape([-1, *ones[1:]])
-    if match.scales is not None:
-        scales = scales * match.scales.reshape([-1 if axis == match.axis else 1 for axis in range(len(ones))])
-    return scales
-
-
 def _narrowed(initializer: onnx.TensorProto, nodes: list[onnx.NodeProto]) -> onnx.TensorProto:
     """The tensor in half the bytes where that is exact, with a node that widens it."""
     whole = initializer.data_type != TensorProto.FLOAT or initializer.name.endswith("_scale")
@@ -209,16 +198,3 @@ def _narrowed(initializer: onnx.TensorProto, nodes: list[onnx.NodeProto]) -> onn
     name = initializer.name
     nodes.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
     return numpy_helper.from_array(half, f"{name}.half")
-
-
-def _unsupported(program: ExportedProgram, error: BaseException) -> str:
-    """One sentence that names the operator and its layer."""
-    cause: BaseException | None = error
-    while cause is not None:
-        operator = re.search(r"op='([\w.]+)'", str(cause))
-        if operator:
-            layer = layer_of(program, operator[1])
-            where = f" of the layer {layer!r}" if layer else ""
-            return f"the operator {operator[1]}{where} has no ONNX form; replace it, or export with --pt2"
-        cause = cause.__cause__
-    return f"the network can't be written as ONNX: {str(error).splitlines()[0]}; export with --pt2"

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
@@ -70,7 +71,9 @@ def _picture(draw: Callable[P, Figure]) -> Callable[P, str]:
     @wraps(draw)
     def svg(*args: P.args, **kwargs: P.kwargs) -> str:
         """Draw as SVG."""
-        with rc_context():
+        with rc_context(), warnings.catch_warnings():
+            # The text is text: a reader's font draws the letters that matplotlib's own lacks.
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
             rcdefaults()
             rcParams.update(STYLE | {"svg.hashsalt": draw.__name__})
             return _svg(draw(*args, **kwargs))

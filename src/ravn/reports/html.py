@@ -7,6 +7,8 @@ from ravn.reports.formats import HEADINGS, duration, fixed, headline_cells, thou
 from ravn.result import Result
 
 TEMPLATE = "report.html.jinja"
+MOST_DRAWN = 1e30
+"""Losses beyond are left out of charts, as infinite ones and NaN are."""
 
 PURPOSES = {
     "train": "fine-tuning",
@@ -54,8 +56,8 @@ def _pictures(result: Result, front: Sequence[tuple[int, float]]) -> dict[str, s
     """All charts as SVG, by name; an empty string where nothing was recorded."""
     from ravn.reports import charts
 
-    search = [point for point in result.search_curve if math.isfinite(point[1])]
-    training = [point for point in result.training_curve if all(map(math.isfinite, point))]
+    search = [point for point in result.search_curve if abs(point[1]) < MOST_DRAWN]
+    training = [point for point in result.training_curve if all(abs(value) < MOST_DRAWN for value in point)]
     return {
         "front": charts.front(front, result.float_test_accuracy) if front else "",
         "bits": charts.bits_by_layer(result.layers, result.bits_per_weight) if result.layers else "",

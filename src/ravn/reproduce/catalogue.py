@@ -6,7 +6,15 @@ from pathlib import Path
 
 from ravn.errors import InputError
 
-DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "digits"}
+DATASETS = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "imagenet": "ImageNet",
+    "imagenet100": "ImageNet-100",
+    "digits": "digits",
+}
+LARGE = ("imagenet", "imagenet100")
+"""Data sets of large images; the second is a hundred classes of the first, and lies in the same folder or its own."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +49,12 @@ NETWORKS: Mapping[str, Network] = {
     "mobilenet": Network(
         "MobileNet", "cifar:mobilenetv2", "timm:mobilenetv2_100", "MobileNetV2", "imagenet:mobilenetv2_folded"
     ),
+    "mobilenetv1": Network("MobileNet V1", "cifar:mobilenetv1", "timm:mobilenetv1_100"),
     "resnet200": Network("ResNet-200", "cifar:resnet200", "timm:resnet200d", "ResNet-200-D"),
     "squeezenet": Network("SqueezeNet 1.1", "", "imagenet:squeezenet1_1", "not in the paper"),
     "resnet8": Network("ResNet-8", "digits:resnet8"),
 }
-"""In the order of the paper's tables; the last two are not in it."""
+"""In the order of the paper's tables; the last two are not in it, and it doesn't say which MobileNet it took."""
 
 NORMALIZATIONS = {("cifar10", "resnet20"): "imagenet"}
 """Where the public checkpoint was trained with another than the data set's own."""
@@ -57,8 +66,8 @@ class Sources:
 
     Args:
         checkpoints: folder of DATASET_NETWORK.safetensors.
-        data: folder of folders cifar10, cifar100 and imagenet; where one of the CIFAR sets is missing, or no folder is
-            given, the public set is fetched.
+        data: folder of folders cifar10, cifar100, imagenet and imagenet100; where one of the CIFAR sets is missing, or
+            no folder is given, the public set is fetched.
     """
 
     checkpoints: Path
@@ -75,7 +84,7 @@ class Sources:
         if dataset not in DATASETS:
             raise InputError(f"there is no data set {dataset!r} in the tables; there are {', '.join(DATASETS)}")
         known = NETWORKS[network]
-        found = known.large if dataset == "imagenet" else known.small
+        found = known.large if dataset in LARGE else known.small
         if dataset == "imagenet" and known.local and self._file(network, dataset).is_file():
             found = known.local
         if not found or (dataset == "digits") != found.startswith("digits:"):
@@ -90,14 +99,17 @@ class Sources:
         """
         if dataset == "digits":
             return dataset
-        folder = None if self.data is None else self.data / dataset
-        if folder is not None and folder.is_dir():
-            if dataset != "imagenet":
-                return f"{dataset}:{folder}"
-            return f"hf:{folder}" if any(folder.rglob("*.parquet")) else f"imagefolder:{folder}"
-        if dataset == "imagenet":
-            raise InputError("there is no folder of ImageNet; give --data-root DIR with DIR/imagenet")
-        return dataset
+        names = LARGE[::-1] if dataset == "imagenet100" else (dataset,)
+        folder = next((self.data / name for name in names if (self.data / name).is_dir()), None) if self.data else None
+        if folder is None and dataset in LARGE:
+            raise InputError(
+                f"there is no folder of {DATASETS[dataset]}; give --data-root DIR with DIR/{' or DIR/'.join(names)}"
+            )
+        if folder is None:
+            return dataset
+        if dataset != "imagenet":
+            return f"{dataset}:{folder}"
+        return f"hf:{folder}" if any(folder.rglob("*.parquet")) else f"imagefolder:{folder}"
 
     def weights(self, network: str, dataset: str) -> Path | None:
         """File of the float weights; None where timm has some of its own.

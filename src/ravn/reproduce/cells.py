@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ravn import typed_json
 from ravn.arms import ARMS
 from ravn.artifact import write_atomic
 from ravn.errors import InputError
+from ravn.typed_json import Amount, Count, Percent, Positive
 
 FLOAT, FOUR_BIT, SAME_BYTES, PROPOSED = "float", "4-bit", "4-bit-our-bytes", "proposed"
 METHODS = (FLOAT, FOUR_BIT, SAME_BYTES, PROPOSED, *ARMS)
@@ -34,10 +36,10 @@ class Cell:
     dataset: str
     network: str
     method: str
-    bits: float
-    epochs: int
+    bits: Amount
+    epochs: Count
     seed: int
-    evaluations: int
+    evaluations: Count
     preset: str = "default"
 
     @property
@@ -77,14 +79,14 @@ class Record:
 
     cell: Cell
     model: str
-    parameters: int
-    test_images: int
-    top1: float
+    parameters: Positive
+    test_images: Positive
+    top1: Percent
     average_precision: float
-    float_top1: float
-    file_bytes: int
-    nominal_bits: float
-    seconds: dict[str, float] = field(default_factory=dict)
+    float_top1: Percent
+    file_bytes: Positive
+    nominal_bits: Amount
+    seconds: dict[str, Amount] = field(default_factory=dict)
     energy: dict[str, Any] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
@@ -103,13 +105,11 @@ class Record:
         """Read a record.
 
         Raises:
-            InputError: the text is none.
+            InputError: the text is none; the message names the field.
         """
         try:
-            values = json.loads(text)
-            values["cell"] = Cell(**values["cell"])
-            return cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            return typed_json.loads(cls, text)
+        except InputError as error:
             raise InputError(f"{source} is not a result of ravn reproduce ({error}); remove it") from error
 
 
@@ -130,7 +130,7 @@ class Results:
             InputError: its file is broken.
         """
         file = self._file(cell)
-        return Record.from_json(file.read_text(), str(file)) if file.is_file() else None
+        return Record.from_json(file.read_text(errors="replace"), str(file)) if file.is_file() else None
 
     def keep(self, record: Record) -> None:
         """Write a record, atomically."""
@@ -144,7 +144,7 @@ class Results:
             InputError: a file is broken.
         """
         for file in sorted(self.folder.glob("*.json")):
-            yield Record.from_json(file.read_text(), str(file))
+            yield Record.from_json(file.read_text(errors="replace"), str(file))
 
     def _file(self, cell: Cell) -> Path:
         return self.folder / f"{cell.key}.json"

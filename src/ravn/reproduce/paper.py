@@ -9,6 +9,8 @@ from typing import Any
 DATA = "paper.json"
 FLOAT_BYTES = 4
 MEGABYTE = 1e6
+KEYS = {"imagenet100": "imagenet"}
+"""What the paper calls ImageNet has 100 of its classes."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Paper:
         """Figures of a row, in the order of the table's columns; empty where the paper has no such row."""
         found: Any = self.tables[str(table)]["rows"]
         for key in keys:
-            found = found.get(key, {}) if isinstance(found, Mapping) else {}
+            found = found.get(KEYS.get(key, key), {}) if isinstance(found, Mapping) else {}
         return found if isinstance(found, Sequence) else ()
 
     def bits_of_its_size(self, network: str) -> float | None:

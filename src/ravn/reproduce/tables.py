@@ -4,10 +4,11 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ravn.arms import ARMS
 from ravn.reproduce.archive import Archive, setting_of
-from ravn.reproduce.catalogue import DATASETS, NETWORKS
+from ravn.reproduce.catalogue import DATASETS, LARGE, NETWORKS
 from ravn.reproduce.cells import FLOAT, FOUR_BIT, PROPOSED, SAME_BYTES, Record
 from ravn.reproduce.paper import FLOAT_BYTES, MEGABYTE, PAPER
 from ravn.reproduce.running import INFERENCES
@@ -69,7 +70,7 @@ def accuracy(archive: Archive) -> Table:
                 cells = [f"{measure(found[m]):.2f}" if m in found else NONE for m in SIDE_BY_SIDE]
                 rows.append(Row((*name, f"ours, {_settings(proposed)}: {label}", *cells), ours=True))
             sentences.append(_accuracy_sentence(found))
-            sentences += _about_imagenet(network, proposed) if dataset == "imagenet" else []
+            sentences += _about_imagenet(network, proposed) if dataset in LARGE else []
     columns = ("network", "data", "whose", *BY_METHOD)
     missing = _missing(archive, [(d, n) for n, row in PAPER.tables["1"]["rows"].items() for d in row])
     note = "AP is the macro average precision, which the paper says it calls accuracy; its figures look like top-1."
@@ -78,9 +79,10 @@ def accuracy(archive: Archive) -> Table:
 
 def _about_imagenet(network: str, record: Record) -> list[str]:
     title, note = NETWORKS[network].title, NETWORKS[network].note
+    images = f"{record.test_images:,} test images; the paper's 10,000 of 100 classes would be 5,000"
     return [
         *([f"{title}: {note}."] if note else []),
-        f"{title} on ImageNet: {record.test_images:,} test images; the paper's 10,000 of 100 classes would be 5,000.",
+        f"{title} on {DATASETS[record.cell.dataset]}: {images}.",
     ]
 
 
@@ -173,8 +175,8 @@ def energies(archive: Archive) -> Table:
             rows.append(Row((*name, f"ours: {INFERENCES:,} inferences", *cells), ours=True))
             if proposed.energy:
                 sentences.append(
-                    f"{NETWORKS[network].title} on {DATASETS[dataset]}: energy is {proposed.energy['source']}"
-                    f" (codecarbon), CO2 at the mean grid factor of {proposed.energy['country']}."
+                    f"{NETWORKS[network].title} on {DATASETS[dataset]}: energy is {proposed.energy.get('source', NONE)}"
+                    f" (codecarbon), CO2 at the mean grid factor of {proposed.energy.get('country', NONE)}."
                 )
     sentences.append(
         "The paper doesn't say what its kilograms are of; its float ResNet-50 emits more than its three times deeper"
@@ -222,7 +224,7 @@ def _resident_sentence(record: Record) -> str:
     title = f"{NETWORKS[record.cell.network].title} on {DATASETS[record.cell.dataset]}"
     sizes = (_memory(record, runtime, "process_resident_bytes") for runtime in ("float", "packed"))
     return (
-        f"{title}: batches of {record.memory['batch']}; resident MiB of the whole process, PyTorch included:"
+        f"{title}: batches of {record.memory.get('batch', NONE)}; resident MiB of the whole process, PyTorch included:"
         f" {' with float weights, '.join(sizes)} with packed ones."
     )
 
@@ -323,13 +325,20 @@ def _size(record: Record | None) -> str:
 
 
 def _energy(record: Record | None, part: str) -> str:
-    found = None if record is None else record.energy.get(part)
-    return NONE if found is None else f"{found['co2_grams']:.3g} g ({found['joules'] / 1000:.3g} kJ)"
+    grams, joules = (None if record is None else _number(record.energy, part, key) for key in ("co2_grams", "joules"))
+    return NONE if grams is None or joules is None else f"{grams:.3g} g ({joules / 1000:.3g} kJ)"
 
 
 def _memory(record: Record | None, runtime: str, key: str) -> str:
-    found = None if record is None else record.memory.get(runtime, {}).get(key)
+    found = None if record is None else _number(record.memory, runtime, key)
     return NONE if found is None else f"{found / MEBI:.2f}"
+
+
+def _number(told: Any, *path: str) -> float | None:  # noqa: ANN401 - any JSON value
+    """A number in what a record tells of energy or memory; None where it tells none, or a hand has changed it."""
+    for key in path:
+        told = told.get(key) if isinstance(told, dict) else None
+    return float(told) if type(told) in (int, float) and abs(told) < 1 << 53 else None
 
 
 def _missing(archive: Archive, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:

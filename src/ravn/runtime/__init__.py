@@ -1,6 +1,15 @@
 """4 RUN: the packed network in memory: weights in codes of fixed length, looked up when a layer runs."""
 
-from ravn.runtime.fixed_rate import FixedRate, fixed_rate, fixed_rates, unpacked
+from ravn.runtime.fixed_rate import FixedRate, counted_bytes, fixed_rate, fixed_rates, table_values, unpacked
 from ravn.runtime.modules import PackedWeight, pack_network
 
-__all__ = ["FixedRate", "PackedWeight", "fixed_rate", "fixed_rates", "pack_network", "unpacked"]
+__all__ = [
+    "FixedRate",
+    "PackedWeight",
+    "counted_bytes",
+    "fixed_rate",
+    "fixed_rates",
+    "pack_network",
+    "table_values",
+    "unpacked",
+]

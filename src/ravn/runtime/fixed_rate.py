@@ -1,5 +1,6 @@
 """A weight that is looked up: a table, codes of fixed length, and scales."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -79,6 +80,22 @@ def fixed_rate(encoded: Encoded) -> FixedRate | None:
     return found if found.size_bytes < weight.numel() * dtype.itemsize else None
 
 
+def counted_bytes(encoded: Encoded, *, fixed: bool) -> int:
+    """Bytes of a layer in its file, or of the largest of all its forms.
+
+    Args:
+        encoded: the layer.
+        fixed: codes of fixed length are counted as well, as exported files and the packed runtime hold them; where
+            these have none, so is the weight itself.
+    """
+    if not fixed:
+        return encoded.size_bytes
+    form = fixed_rate(encoded)
+    dtype: torch.dtype = getattr(torch, encoded.dtype)
+    plain = math.prod(encoded.shape) * dtype.itemsize
+    return max(encoded.size_bytes, plain if form is None else form.size_bytes)
+
+
 def fixed_rates(layers: Mapping[str, Encoded]) -> dict[str, FixedRate]:
     """The fixed-length form of every layer that has one, by its name.
 
@@ -91,10 +108,7 @@ def fixed_rates(layers: Mapping[str, Encoded]) -> dict[str, FixedRate]:
 
 def unpacked(weight: FixedRate) -> Tensor:
     """The weight of a fixed-length form, on the device of its table."""
-    table = weight.table.to(torch.float32)
-    scales = weight.scales
-    if scales is not None and len(scales) == 1:
-        table, scales = table * scales, None
+    table, scales = scaled_table(weight)
     rows, columns = matrix_shape(weight.shape)
     matrix = _vectors(weight, table).reshape(-1)[: rows * columns].reshape(rows, columns)
     if scales is not None:
@@ -104,6 +118,21 @@ def unpacked(weight: FixedRate) -> Tensor:
         # In float32, half as long as in the double precision of the codec, and as near as float32 comes.
         matrix = matrix.reshape(-1, len(basis)) @ basis.to(matrix)
     return matrix.reshape(weight.shape).to(weight.dtype)
+
+
+def scaled_table(weight: FixedRate) -> tuple[Tensor, Tensor | None]:
+    """The table in float32, a scale that all rows share in it, and the scales of rows where there are some."""
+    table, scales = weight.table.to(torch.float32), weight.scales
+    if scales is not None and len(scales) == 1:
+        return table * scales, None
+    return table, scales
+
+
+def table_values(weight: FixedRate) -> Tensor:
+    """The table's entry at every code, not scaled and not synthesised, float32 of the weight's shape."""
+    rows, columns = matrix_shape(weight.shape)
+    flat = _vectors(weight, weight.table.to(torch.float32)).reshape(-1)
+    return flat[: rows * columns].reshape(weight.shape)
 
 
 def _quantized(encoded: Encoded) -> tuple[Tensor, bool]:

@@ -1,11 +1,12 @@
 """A network whose weights stay packed in memory: a layer's weight is unpacked when the layer asks for it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from torch import Tensor, nn
 
-from ravn.runtime.fixed_rate import FixedRate, unpacked
+from ravn.runtime.fixed_rate import FixedRate
+from ravn.runtime.kernels import kernels_on, product, weight_of
 from ravn.runtime.stages import Stage
 
 _SUFFIX = "_packed"
@@ -41,7 +42,7 @@ class PackedWeight(nn.Module):
 
     def forward(self) -> Tensor:
         """The unpacked weight."""
-        return unpacked(self.form())
+        return weight_of(self.form())
 
 
 def pack_network(model: nn.Module, layers: Mapping[str, FixedRate], tied: Mapping[str, str], cache_bytes: int) -> None:
@@ -86,4 +87,36 @@ def _with_property(base: type[nn.Module], parameter: str) -> type[nn.Module]:
         """The unpacked weight."""
         return self._modules[held]()  # type: ignore[misc]
 
-    return type(f"Packed{base.__name__}", (base,), {parameter: property(weight), "__module__": base.__module__})
+    members = {parameter: property(weight), "__module__": base.__module__}
+    if parameter == "weight" and base.forward in _FORWARDS:
+        members["forward"] = _FORWARDS[base.forward]
+    return type(f"Packed{base.__name__}", (base,), members)
+
+
+def _linear(self: nn.Linear, inputs: Tensor) -> Tensor:
+    """The layer's outputs, by a kernel that reads the codes where there is one."""
+    found = _product(self, inputs)
+    return nn.Linear.forward(self, inputs) if found is None else found
+
+
+def _pointwise(self: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """The layer's outputs; a kernel of one position on a few positions is a linear layer."""
+    plain = self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0) and self.groups == 1
+    if not plain or inputs.dim() != 4:
+        return nn.Conv2d.forward(self, inputs)
+    found = _product(self, inputs.movedim(1, -1))
+    return nn.Conv2d.forward(self, inputs) if found is None else found.movedim(-1, 1)
+
+
+def _product(layer: nn.Linear | nn.Conv2d, inputs: Tensor) -> Tensor | None:
+    if kernels_on(inputs.device) is None:
+        return None
+    packed: PackedWeight = layer._modules["weight" + _SUFFIX]  # type: ignore[assignment]
+    return product(packed.form(), inputs, layer.bias)
+
+
+_FORWARDS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+    nn.Linear.forward: _linear,
+    nn.Conv2d.forward: _pointwise,
+}
+"""What takes the place of which class's `forward`; a class with one of its own keeps it."""

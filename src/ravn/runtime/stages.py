@@ -75,6 +75,20 @@ def _bits(widths: tuple[int, ...], left: Ints) -> float:
     return bits if at >= len(left) - 1 else np.inf
 
 
+def staged_bytes(counts: Ints) -> int:
+    """Bytes of the planes that `staged` writes.
+
+    Args:
+        counts: how often each code occurs, shape (K,).
+    """
+    falling = np.sort(counts[counts > 0])[::-1]
+    left, widths, size = falling, best_widths(falling), 0
+    for number, width in enumerate(widths, 1):
+        size += -(-int(left.sum()) // 8) * width
+        left = left[(1 << width) - (number < len(widths)) :]
+    return size
+
+
 def staged(codes: NDArray[np.integer], size: int) -> tuple[tuple[Stage, ...], Ints]:
     """Write codes in the stages that suit them best.
 

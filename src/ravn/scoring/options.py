@@ -15,9 +15,24 @@ from ravn.codecs.cluster import MAX_BITS
 from ravn.codecs.kmeans import boundaries, kmeans
 from ravn.codecs.rounding import compensate
 from ravn.encoding import RATE_PRICE, priced_rounding
+from ravn.runtime.stages import staged_bytes
 
 STEP_EXPONENTS = tuple(k / 4 for k in range(8, -9, -1))
 """Steps on offer, as log2 of their ratio to the equal step of the budget: quarter-bit spacing."""
+
+
+_STEP_BYTES = 4
+_BYTE = 127
+"""Steps that int8 counts."""
+
+
+def step_exponents(octaves: float) -> tuple[float, ...]:
+    """Steps on offer for several budgets, as log2 of their ratio to the equal step of the smallest one.
+
+    Args:
+        octaves: log2 of the ratio of the equal steps of the smallest and the largest budget.
+    """
+    return STEP_EXPONENTS + tuple(STEP_EXPONENTS[-1] - k / 4 for k in range(1, math.ceil(4 * octaves) + 1))
 
 
 @dataclass(frozen=True)
@@ -71,8 +86,27 @@ def entropy_bytes(codes: Tensor) -> int:
     return math.ceil(float(-(shares * shares.log2()).sum()) * codes.numel() / 8) + len(counts) + 10
 
 
+def fixed_bytes(codes: Tensor, peak: float) -> int:
+    """Bytes of codes of an equal step at their best fixed rate, with the table and the step.
+
+    Args:
+        codes: any whole numbers.
+        peak: the level farthest from 0, in steps.
+    """
+    counts = torch.bincount((codes - codes.min()).flatten()).cpu().numpy()
+    levels = int((counts > 0).sum())
+    return staged_bytes(counts) + levels * (1 if round(peak) <= _BYTE else 2) + _STEP_BYTES
+
+
 def layer_options(
-    name: str, weight: Tensor, moments: Moments | None, step: float, traits: tuple[float, ...]
+    name: str,
+    weight: Tensor,
+    moments: Moments | None,
+    step: float,
+    traits: tuple[float, ...],
+    *,
+    fixed_rate: bool = False,
+    exponents: Sequence[float] = STEP_EXPONENTS,
 ) -> Options:
     """A layer as one unit: points on its rate-distortion curve, at steps around `step`, compensated.
 
@@ -82,13 +116,19 @@ def layer_options(
         moments: of the layer's inputs in the float network, or None for plain rounding.
         step: the equal step of the budget.
         traits: static description of the layer for a learned policy.
+        fixed_rate: sizes are those of codes of fixed length, and kernels are no spectra, whose many levels these
+            codes don't suit.
+        exponents: steps on offer, coarsest first, as log2 of their ratio to `step`.
     """
-    codecs = [EntropyCodec(step * 2.0**e, spectral=True) for e in STEP_EXPONENTS]
+    codecs = [EntropyCodec(step * 2.0**e, spectral=not fixed_rate) for e in exponents]
     coefficients = codecs[0].analysed(weight.float())
     matrix = as_matrix(coefficients)
     moments = None if moments is None else moments.analysed(tuple(weight.shape))
     codes, values = _quantize_all(matrix, [c.grid(matrix) for c in codecs], codecs, moments)
     sizes = [len(codec.pack(c, codec.shaped_grid(coefficients))) for codec, c in zip(codecs, codes, strict=True)]
+    if fixed_rate:
+        peaks = [float(v.abs().max()) / codec.step for codec, v in zip(codecs, values, strict=True)]
+        sizes = [max(size, fixed_bytes(c, peak)) for size, c, peak in zip(sizes, codes, peaks, strict=True)]
     kept = [i for i in range(len(sizes)) if sizes[i] > max(sizes[:i], default=0)]
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], _damage(matrix, values[i], moments)) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)

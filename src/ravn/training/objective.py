@@ -22,7 +22,7 @@ class Objective:
     """L_RAVN (Eq. 7) of a network's batches.
 
     Args:
-        task: its model is the float network.
+        task: its teacher, or else its float network, is the reference.
         model: the network that is trained.
         recipe: weights of the loss's parts.
 
@@ -36,11 +36,11 @@ class Objective:
         self.trade_off = 1.0
         self.broken: str | None = None
         self.parts = (0.0, 0.0)
-        self._teacher = channels_last(copy.deepcopy(task.model)).eval()
         self._model, self._recipe = model, recipe
+        self._transform, self._device = task.transform, next(model.parameters()).device
+        self._teacher = channels_last(copy.deepcopy(task.teacher or task.model)).eval().to(self._device)
         prepared: Callable[[nn.Module], Network] = compiled if recipe.compiled else lambda network: network
         self._call_teacher, self._call = prepared(self._teacher), prepared(model)
-        self._transform, self._device = task.transform, next(model.parameters()).device
         self._half = recipe.mixed_precision and computes_bfloat16(self._device)
         self._points: tuple[str, ...] | None = None if recipe.fidelity else ()
 
