@@ -16,6 +16,7 @@ from ravn.artifact import fill, pack, read, unpack, write_atomic
 from ravn.batches import size
 from ravn.codecs import Codec
 from ravn.errors import BudgetError, InputError
+from ravn.fidelity import finite_outputs
 from ravn.fixed_plans import FixedPlan
 from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
 from ravn.plan import Budget, Plan
@@ -72,7 +73,7 @@ def compress(
 
     Raises:
         BudgetError: the budget is below the smallest possible file.
-        InputError: the network has nothing to compress, or holds NaN or infinity.
+        InputError: the network has nothing to compress, or it or its outputs hold NaN or infinity.
     """
     run = _Run(task, budget, allocator, settings, folder, progress)
     coded = run.codes()
@@ -96,6 +97,8 @@ class _Run:
         self.task, self.allocator, self.settings = task, allocator, settings
         self.folder, self.progress = folder, progress
         self.layers = stages.checked_layers(task.model)
+        self.inputs = stages.draw_inputs(task, settings)
+        finite_outputs(task.model, self.inputs.calibration[0])  # the judges look at the other images
         self.parameters = parameter_count(task.model)
         self.budget_bytes = budget.limit_bytes(self.parameters)
         floor = stages.floor_of(task, task.model, self.layers, self.budget_bytes)
@@ -104,7 +107,6 @@ class _Run:
         most_bytes = MOST_BITS * sum(layer.parameters for layer in self.layers) // 8
         self.limit_bytes = min(self.budget_bytes, floor.overhead_bytes + most_bytes)
         self.capacity_bytes = self.limit_bytes - floor.overhead_bytes
-        self.inputs = stages.draw_inputs(task, settings)
         self.allocation = Allocation((), 0)
         self.equal: dict[str, Codec] = {}
         self.trained = False

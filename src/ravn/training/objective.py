@@ -10,7 +10,7 @@ from torch.nn import functional
 from ravn.batches import network_inputs
 from ravn.distances import DISTANCES
 from ravn.errors import InputError
-from ravn.fidelity import feature_points, features, fidelity_loss, observed, performance_gap, ravn_loss
+from ravn.fidelity import feature_points, features, fidelity_loss, first_not_finite, performance_gap, ravn_loss
 from ravn.task import Task
 from ravn.training import processes
 from ravn.training.recipe import Recipe
@@ -68,7 +68,7 @@ class Objective:
             loss = ravn_loss(recipe.fidelity * fidelity, gap, self.trade_off)
             sums += share * torch.stack((loss, gap)).detach()
             if not torch.isfinite(loss):
-                self.broken = self._first_broken(part)
+                self.broken = first_not_finite(self._model, part)
                 break
             (share * loss).backward()
         processes.add_up([sums])
@@ -92,16 +92,6 @@ class Objective:
         if recipe.labels:
             gap = gap + recipe.labels * functional.cross_entropy(logits, labels.to(self._device))
         return fidelity_loss(reference, ours, DISTANCES[recipe.distance]).to(gap), gap
-
-    def _first_broken(self, inputs: Tensor) -> str | None:
-        leaves = [name for name, module in self._model.named_modules() if name and not any(module.children())]
-        with torch.no_grad(), observed(self._model, leaves, _is_broken) as broken:
-            self._model(inputs)
-        return next((name for name, found in broken.items() if found), None)
-
-
-def _is_broken(_: str, output: object) -> Tensor:
-    return torch.tensor(isinstance(output, Tensor) and not bool(torch.isfinite(output).all()))
 
 
 def channels_last(model: nn.Module) -> nn.Module:
