@@ -12,7 +12,7 @@ from torch import nn
 from ravn import finetuning, stages
 from ravn.adapters import rebuild_model
 from ravn.allocators.problem import Allocation, Allocator
-from ravn.artifact import fill, pack, read, unpack, write_atomic
+from ravn.artifact import fill, pack, read, unpack
 from ravn.batches import size
 from ravn.codecs import Codec
 from ravn.errors import BudgetError, InputError
@@ -28,6 +28,7 @@ from ravn.settings import Settings
 from ravn.stages import Coded
 from ravn.task import Task
 from ravn.version import __version__
+from ravn.writing import write_atomic
 
 FLOAT_BYTES = 4
 MOST_BITS = 14

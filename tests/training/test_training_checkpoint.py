@@ -1,5 +1,6 @@
 """A run that was killed and goes on is the undisturbed run, bit for bit; nothing else is gone on from."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import nn
 from ravn.errors import InputError
 from ravn.task import Task
 from ravn.training import Recipe, Trained, train
+from ravn.training.checkpoint import write_state
 
 RECIPE = Recipe(epochs=4, batch_size=32, learning_rate=3e-3, refit_every=3)
 
@@ -126,3 +128,20 @@ def test_an_interrupted_write_leaves_the_former_file(
     assert list(tmp_path.iterdir()) == [checkpoint]
     assert checkpoint.read_bytes() == before
     assert_same(run(task, checkpoint), run(task, None))
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "checkpoint-1.pt"
+    write_state(path, {"epoch": torch.tensor(1)})
+    former = path.read_bytes()
+
+    def full(self: Path, data: bytes) -> None:
+        self.open("wb").close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_state(path, nn.Linear(2, 2).state_dict())
+    assert caught.value.filename == str(path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == former

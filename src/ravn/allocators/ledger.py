@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ravn.allocators.problem import FLOAT, Allocation, Problem, Selection
 from ravn.errors import InputError
+from ravn.writing import naming
 
 
 class Ledger:
@@ -124,5 +125,5 @@ def _read(path: Path, owner: str) -> dict[Selection, float]:
 
 
 def _append(path: Path, line: dict[str, object]) -> None:
-    with path.open("ab") as file:
+    with naming(path), path.open("ab") as file:
         file.write(json.dumps(line).encode() + b"\n")

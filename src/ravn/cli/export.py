@@ -11,7 +11,7 @@ import typer
 from torch import Tensor, nn
 
 from ravn.adapters import ImageData, build_model, load_data
-from ravn.artifact import Artifact, read, write_atomic
+from ravn.artifact import Artifact, read
 from ravn.batches import drawn, in_order, size
 from ravn.cli.options import Normalize
 from ravn.cli.progress import Bars, output
@@ -23,6 +23,7 @@ from ravn.exporters.verification import INT8, ROUNDING, accuracies, ensure_as_ac
 from ravn.pipeline import load
 from ravn.plan import Plan
 from ravn.runtime import FixedRate, fixed_rates
+from ravn.writing import write_atomic
 
 if TYPE_CHECKING:
     from ravn.exporters.onnx_graph import OnnxFile

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ravn.artifact import write_atomic
 from ravn.cli.options import Device, chosen_device
 from ravn.cli.progress import Bars, output
 from ravn.errors import InputError
@@ -21,6 +20,7 @@ from ravn.reproduce.running import Runner, Study
 from ravn.reproduce.schedule import TABLES, NotRun, Options, cells_of, run_all
 from ravn.reproduce.tables import MAKERS
 from ravn.settings import preset as settings_of
+from ravn.writing import write_atomic
 
 DRAWN = "figures"
 PAGES = "render"

@@ -7,13 +7,13 @@ import typer
 
 from ravn.adapters import make_task
 from ravn.adapters.weights import weights_bytes
-from ravn.artifact import write_atomic
 from ravn.batches import size
 from ravn.cli.options import Data, Device, Normalize, Seed, chosen_device
 from ravn.cli.progress import Bars, output
 from ravn.errors import InputError
 from ravn.metrics import top1_accuracy
 from ravn.training.from_scratch import FloatRecipe, train_from_scratch
+from ravn.writing import write_atomic
 
 SUFFIX = ".safetensors"
 

@@ -13,6 +13,7 @@ from torch import nn
 from ravn.codecs import codec_from_config
 from ravn.errors import InputError
 from ravn.training.straight_through import StraightThrough
+from ravn.writing import naming
 
 Curve = list[tuple[float, float, float]]
 
@@ -51,13 +52,18 @@ def save_checkpoint(
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and notes to a file; an interrupted write leaves the former one."""
+    """Write tensors and notes to a file; an interrupted write leaves the former one.
+
+    Raises:
+        OSError: it can't be written; nothing half-written stays.
+    """
     stream = io.BytesIO()
     torch.save(state, stream)
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(stream.getvalue())
-        partial.replace(path)
+        with naming(path):
+            partial.write_bytes(stream.getvalue())
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
