@@ -238,3 +238,19 @@ def test_missing_packages_name_their_install_command(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackageError, match=rf"{package}.*pip install 'ravn\[{extra}\]'"):
         load_data(name.format(folders))
+
+
+@pytest.mark.parametrize(
+    "notes", [b"{", b"[]", b"5", b'{"info": 3}', b'{"info": {"features": {"label": {"names": "cat"}}}}', b"\xff"]
+)
+def test_notes_of_others_in_a_parquet_file_are_no_names_of_classes(notes: bytes, parquet: Path) -> None:
+    for path in parquet.rglob("*.parquet"):
+        pq.write_table(pq.read_table(path).replace_schema_metadata({"huggingface": notes}), path)
+    assert load_data(f"cifar10:{parquet}").classes == ("0", "1", "2")
+
+
+def test_a_parquet_file_with_other_columns_is_named(parquet: Path) -> None:
+    odd = parquet / "data" / "train-00001-of-00002.parquet"
+    write_parquet(odd, pictures(30), [0, 1, 2] * 10, column="photo")
+    with pytest.raises(InputError, match=f"{odd} lacks the columns 'img' and 'label' of the other files"):
+        load_data(f"cifar10:{parquet}")

@@ -57,7 +57,7 @@ def demo(
     )
     rows: list[Measurement] = []
     for title, allocator, settings in arms:
-        bars.stage(f"[cyan]{title}[/]")
+        bars.stage(title)
         compressed, row = _arm(task, title, allocator, settings, out)
         rows.append(row)
     result = compressed.result

@@ -100,6 +100,9 @@ def _check_targets(targets: Mapping[str, Path | None]) -> None:
             raise InputError(f"{option} {target} is a folder; give the file to write")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise InputError(f"{option} {target} can't be written: {folder} is no folder that takes files")
+    written = [target.resolve() for target in targets.values() if target is not None]
+    if len(set(written)) < len(written):
+        raise InputError(f"{written[0]} can't hold several exports; give each a file of its own")
 
 
 def _checked(network: nn.Module, example: Tensor, images: ImageData | None, start: Callable[[], Run]) -> str:

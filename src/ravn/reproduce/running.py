@@ -123,7 +123,7 @@ class Runner:
             return found
         limit = None if cell.rival is None else self.run(replace(cell, method=cell.rival)).file_bytes
         task = self._tasks.of(cell)
-        self._progress.stage(f"[cyan]{cell.key}[/]")
+        self._progress.stage(cell.key)
         record = self._float(cell, task) if cell.method == FLOAT else self._compressed(cell, task, limit)
         record = replace(record, provenance=provenance(self._command, self._study.device))
         self._study.results.keep(record)
