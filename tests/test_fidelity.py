@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ravn.distances import DISTANCES, cka, l2, ssim
-from ravn.fidelity import feature_points, features, fidelity_loss, performance_gap, ravn_loss
+from ravn.errors import InputError
+from ravn.fidelity import (
+    feature_points,
+    features,
+    fidelity_loss,
+    finite_outputs,
+    first_not_finite,
+    performance_gap,
+    ravn_loss,
+)
 
 seeds = st.integers(0, 10**6)
 quick = settings(deadline=None, derandomize=True, max_examples=40)
@@ -153,3 +162,29 @@ def test_no_hook_survives_an_exception() -> None:
     with pytest.raises(AttributeError, match="nowhere"), features(model, ("bn1", "nowhere")):
         pass
     assert hooks(model) == 0
+
+
+class Root(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sqrt()
+
+
+def test_the_first_layer_that_is_not_finite_is_named() -> None:
+    model = nn.Sequential(nn.Identity(), nn.Sequential(nn.ReLU(), Root()), nn.Linear(2, 2, dtype=torch.float64))
+    inputs = random(0, 3, 2)
+    assert first_not_finite(model, inputs) is None
+    assert finite_outputs(model, inputs).dtype == torch.float32
+    model[1][0] = nn.Tanh()
+    assert first_not_finite(model, inputs) == "1.1"
+    with pytest.raises(InputError, match=r"outputs hold NaN or infinity, first in layer '1\.1'; only"):
+        finite_outputs(model, inputs)
+    with pytest.raises(InputError, match="outputs hold NaN or infinity; only"):
+        finite_outputs(Root(), inputs)  # a network without parts
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_inputs_that_are_not_finite_are_told_from_outputs(value: float) -> None:
+    inputs = random(0, 3, 2)
+    inputs[1, 1] = value
+    with pytest.raises(InputError, match="inputs hold NaN or infinity; give finite images"):
+        finite_outputs(nn.Linear(2, 2, dtype=torch.float64), inputs)

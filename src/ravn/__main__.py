@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from types import FrameType
 
 from ravn.cli import INTERRUPTED
@@ -15,6 +16,8 @@ def main() -> None:
         signal.signal(signal.SIGINT, _leave)
     from ravn.cli.app import run
 
+    if isinstance(sys.stdout, TextIOWrapper):  # names of files and signs that a terminal lacks become question marks
+        sys.stdout.reconfigure(errors="replace")
     try:
         if heeded:
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ravn.distances import Distance, l2
+from ravn.errors import InputError
 from ravn.layers import owner
 
 
@@ -131,3 +132,34 @@ def observed(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def first_not_finite(model: nn.Module, batch: Tensor) -> str | None:
+    """Name of the first innermost module whose output for a batch holds NaN or infinity; None where there is none."""
+    leaves = [name for name, module in model.named_modules() if name and not any(module.children())]
+    with torch.no_grad(), observed(model, leaves, _is_broken) as broken:
+        model(batch)
+    return next((name for name, found in broken.items() if found), None)
+
+
+def _is_broken(_: str, output: object) -> Tensor:
+    return torch.tensor(isinstance(output, Tensor) and not bool(torch.isfinite(output).all()))
+
+
+def finite_outputs(model: nn.Module, batch: Tensor) -> Tensor:
+    """Logits of the float network in float32: what a compressed one is measured against.
+
+    Raises:
+        InputError: they hold NaN or infinity, or the batch does.
+    """
+    with torch.no_grad():
+        logits: Tensor = model(batch).float()
+    if torch.isfinite(logits).all():
+        return logits
+    if batch.is_floating_point() and not torch.isfinite(batch).all():
+        raise InputError("the network's inputs hold NaN or infinity; give finite images, and a finite normalization")
+    name = first_not_finite(model, batch)
+    where = f", first in layer {name!r}" if name else ""
+    raise InputError(
+        f"the network's outputs hold NaN or infinity{where}; only a network of finite outputs is compressed"
+    )

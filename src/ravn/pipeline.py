@@ -12,11 +12,12 @@ from torch import nn
 from ravn import finetuning, stages
 from ravn.adapters import rebuild_model
 from ravn.allocators.problem import Allocation, Allocator
-from ravn.artifact import fill, pack, read, unpack, write_atomic
+from ravn.artifact import fill, pack, read, unpack
 from ravn.batches import size
 from ravn.codecs import Codec
 from ravn.deciding import Decision, decide, limits_of
 from ravn.errors import BudgetError, InputError
+from ravn.fidelity import finite_outputs
 from ravn.fixed_plans import FixedPlan
 from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
 from ravn.plan import Budget, Plan
@@ -28,6 +29,7 @@ from ravn.settings import Settings
 from ravn.stages import Coded
 from ravn.task import Task
 from ravn.version import __version__
+from ravn.writing import write_atomic
 
 FLOAT_BYTES = 4
 RUNTIMES = ("float", "packed")
@@ -75,8 +77,8 @@ def compress(
 
     Raises:
         BudgetError: the budget is below the smallest possible file.
-        InputError: the network has nothing to compress, or holds NaN or infinity; the teacher can't teach; or
-            `settings.workers` can't be had.
+        InputError: the network has nothing to compress; it or its outputs hold NaN or infinity; the teacher can't
+            teach; or `settings.workers` can't be had.
     """
     with connected(None if isinstance(allocator, FixedPlan) else settings.workers):
         run = _Run(task, budget, allocator, settings, folder, progress)
@@ -103,9 +105,10 @@ class _Run:
         self.task, self.allocator, self.settings = task, allocator, settings
         self.folder, self.progress = folder, progress
         self.layers = stages.checked_layers(task.model)
+        self.inputs = stages.draw_inputs(task, settings)
+        finite_outputs(task.model, self.inputs.calibration[0])  # the judges look at the other images
         self.parameters = parameter_count(task.model)
         self.limits = limits_of(task, self.layers, budget)
-        self.inputs = stages.draw_inputs(task, settings)
         self.allocation = Allocation((), 0)
         self.equal: dict[str, Codec] = {}
         self.trained = False

@@ -96,13 +96,19 @@ def checked_layers(model: nn.Module) -> list[Layer]:
 
 
 def draw_inputs(task: Task, settings: Settings) -> Inputs:
-    """Draw the images that calibration, search and holdout see."""
+    """Draw the images that calibration, search and holdout see.
+
+    Raises:
+        InputError: there are no training images to draw.
+    """
     counts = (settings.calibration_images, settings.search_images, settings.holdout_images)
     drawn, skip = [], 0
     for count in counts:
         device = torch.device(settings.device)
         drawn.append(calibration_inputs(task, count, seed=settings.seed, skip=skip, device=device))
         skip += count
+    if not drawn[0]:
+        raise InputError("there are no training images to draw from; a few hundred are needed, without labels")
     # A data set too small for three disjoint sets shares the first.
     return Inputs(*(batches or drawn[0] for batches in drawn))
 

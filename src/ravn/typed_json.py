@@ -110,8 +110,6 @@ def _scalar(kind: type, value: object, name: str) -> object:
         return float(value)
     if type(value) is not kind:
         _refuse(value, name, _WORDS[kind])
-    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-        _refuse(value, name, "text that can be written")
     return value
 
 

@@ -279,3 +279,19 @@ def test_a_classifier_of_all_classes_is_cut_to_those_that_the_data_has() -> None
     other = build_model("imagenet:mobilenetv2_folded", 100)
     with pytest.raises(InputError, match="w has no classifier of 1,000 or 100 classes"):
         of_classes(other.state_dict(), other, places, "w")
+
+
+@pytest.mark.parametrize(
+    "notes", [b"{", b"[]", b"5", b'{"info": 3}', b'{"info": {"features": {"label": {"names": "cat"}}}}', b"\xff"]
+)
+def test_notes_of_others_in_a_parquet_file_are_no_names_of_classes(notes: bytes, parquet: Path) -> None:
+    for path in parquet.rglob("*.parquet"):
+        pq.write_table(pq.read_table(path).replace_schema_metadata({"huggingface": notes}), path)
+    assert load_data(f"cifar10:{parquet}").classes == ("0", "1", "2")
+
+
+def test_a_parquet_file_with_other_columns_is_named(parquet: Path) -> None:
+    odd = parquet / "data" / "train-00001-of-00002.parquet"
+    write_parquet(odd, pictures(30), [0, 1, 2] * 10, column="photo")
+    with pytest.raises(InputError, match=f"{odd} lacks the columns 'img' and 'label' of the other files"):
+        load_data(f"cifar10:{parquet}")

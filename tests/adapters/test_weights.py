@@ -96,3 +96,28 @@ def test_counters_of_batch_norms_may_be_missing() -> None:
     model = network()
     fill_weights(model, {k: v for k, v in STATE.items() if "num_batches" not in k}, "w")
     assert torch.equal(model[0].weight, STATE["0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (lambda tensor: tensor.to(torch.complex64), "is of torch.complex64 there; float weights are needed"),
+        (lambda tensor: (100 * tensor).to(torch.int8), "is of torch.int8 there; float weights are needed"),
+        (lambda tensor: tensor > 0, "is of torch.bool there; float weights are needed"),
+        (lambda tensor: tensor.to_sparse(), "it lacks 0.weight"),
+        (lambda tensor: tensor.to("meta"), "it lacks 0.weight"),
+        (lambda tensor: tensor.tolist(), "it lacks 0.weight"),
+    ],
+)
+def test_weights_that_are_no_plain_floats_are_refused(odd, said: str, tmp_path: Path) -> None:
+    torch.save(STATE | {"0.weight": odd(STATE["0.weight"])}, tmp_path / "w.pt")
+    filled = network()
+    before = {name: tensor.clone() for name, tensor in filled.state_dict().items()}
+    with pytest.raises(InputError, match=f"w doesn't fit the network: .*{said}"):
+        fill_weights(filled, load_weights(tmp_path / "w.pt"), "w")
+    assert same(filled.state_dict(), before)
+
+
+def test_what_a_checkpoint_holds_beside_names_is_left_out(tmp_path: Path) -> None:
+    torch.save({**STATE, 7: torch.ones(2), ("a", 1): torch.ones(3)}, tmp_path / "w.pt")
+    assert same(load_weights(tmp_path / "w.pt"), STATE)

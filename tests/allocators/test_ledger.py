@@ -1,5 +1,6 @@
 """What is paid, remembered and written down; and that a search that was killed goes on as if nothing had been."""
 
+import errno
 import json
 import math
 import random
@@ -215,3 +216,14 @@ def test_losses_that_are_not_finite_count_as_infinite():
     ledger = Ledger(replace(cascade(4), loss=lambda s: {0: math.nan, 1: -math.inf}.get(s[0], 1.0)))
     assert [ledger.loss((i, 0, 0, 0)) for i in range(3)] == [math.inf, math.inf, 1.0]
     assert ledger.best == (2, 0, 0, 0)
+
+
+def test_a_log_for_which_the_disk_has_no_room_is_named(problem, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = logged(problem, tmp_path / "log.jsonl")
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        log.loss((0,) * 5)
+    assert caught.value.filename == str(tmp_path / "log.jsonl")

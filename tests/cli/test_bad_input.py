@@ -110,6 +110,24 @@ def test_statistics_that_are_not_finite_name_their_layer(weights, tmp_path, ravn
     assert "'bn1.running_var' holds NaN" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "layer"), [("bn1.running_var", -1.0, "bn1"), ("layer2.0.conv1.weight", 3e38, "layer2.0.conv1")]
+)
+def test_finite_weights_of_a_network_that_gives_nan_are_refused_at_once(
+    name, value, layer, weights, tmp_path, ravn
+) -> None:
+    state = load_file(weights)
+    state[name][:] = value
+    save_file(state, tmp_path / "bad.safetensors")
+    code, _, err = ravn(*words({"--weights": tmp_path / "bad.safetensors"}, tmp_path / "r", weights))
+    assert code == 2
+    assert err.strip().endswith(
+        f"the network's outputs hold NaN or infinity, first in layer '{layer}'; only a network of finite outputs is"
+        " compressed"
+    )
+    assert not (tmp_path / "r").exists()
+
+
 def test_an_output_that_is_a_file_or_another_run_is_refused(weights, tmp_path, ravn) -> None:
     (tmp_path / "file").write_text("mine")
     code, _, err = ravn(*words({"--out": tmp_path / "file"}, tmp_path, weights))

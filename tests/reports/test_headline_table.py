@@ -3,9 +3,9 @@ import re
 from dataclasses import replace
 
 from rich.console import Console
-from samples import made_result, measured
 
 from ravn.reports import headline_table
+from samples import made_result, measured
 
 METHODS = ("float32", "uniform 4-bit", "uniform, our bytes", "k-means, our bytes", "knapsack", "RAVN + fine-tuning")
 

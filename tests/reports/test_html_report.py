@@ -7,10 +7,10 @@ import sys
 from dataclasses import replace
 
 import pytest
-from samples import Page, made_result, measured
 
 from ravn.reports import render_html
 from ravn.result import Result
+from samples import Page, made_result, measured
 
 EVIL = """<script>alert("a")</script> & 'b' $x_1$ {{ 7 * 7 }} </style> ]]>"""
 

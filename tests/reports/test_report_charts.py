@@ -4,9 +4,9 @@ import re
 from itertools import pairwise
 
 import pytest
-from samples import Page, made_result
 
 from ravn.reports import charts
+from samples import Page, made_result
 
 
 def boxes(svg, fill=r"#[0-9a-f]{6}"):

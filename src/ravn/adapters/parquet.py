@@ -48,6 +48,9 @@ def read_parquet(folder: Path, source: str) -> tuple[dict[str, Examples], list[s
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise InputError(f"--data {source}: a parquet file in {folder} can't be read ({error})") from error
         image, label = _columns(tables[0].schema, source)
+        odd = [path for path, table in zip(paths, tables, strict=True) if not {image, label} <= {*table.schema.names}]
+        if odd:
+            raise InputError(f"--data {source}: {odd[0]} lacks the columns {image!r} and {label!r} of the other files")
         encoded = [(picture or {}).get("bytes") or b"" for table in tables for picture in table[image].to_pylist()]
         labels = [-1 if n is None else n for table in tables for n in table[label].to_pylist()]
         splits[split] = Examples(encoded, labels)
@@ -69,6 +72,11 @@ def _columns(schema: Any, source: str) -> tuple[str, str]:  # noqa: ANN401 - pya
 
 
 def _class_names(schema: Any, label: str, labels: Sequence[int]) -> list[str]:  # noqa: ANN401 - pyarrow has no types
-    notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    names = notes.get("info", {}).get("features", {}).get(label, {}).get("names")
-    return list(names) if names else [str(number) for number in range(max(labels, default=-1) + 1)]
+    try:
+        notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        names = notes["info"]["features"][label]["names"]
+    except (ValueError, LookupError, TypeError):  # somebody else's notes
+        names = None
+    if isinstance(names, list) and names:
+        return [str(name) for name in names]
+    return [str(number) for number in range(max(labels, default=-1) + 1)]

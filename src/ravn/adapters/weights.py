@@ -37,12 +37,17 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     for key in NESTS:
         if isinstance(read, Mapping) and isinstance(read.get(key), Mapping):
             read = read[key]
-    tensors = {k: v for k, v in read.items() if isinstance(v, Tensor)} if isinstance(read, Mapping) else {}
+    found = read.items() if isinstance(read, Mapping) else ()
+    tensors = {name: value for name, value in found if isinstance(name, str) and _is_plain(value)}
     if not tensors:
         raise InputError(f"{path} holds no state dict of tensors")
     if all(name.startswith(_PARALLEL) for name in tensors):
         return {name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta and not value.is_quantized
 
 
 def _checkpoint(path: Path) -> object:
@@ -74,6 +79,10 @@ def fill_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -
             raise InputError(
                 f"{source} doesn't fit the network: {name} has shape {tuple(tensor.shape)} there"
                 f" and {tuple(own[name].shape)} in the network"
+            )
+        if own[name].is_floating_point() and not tensor.is_floating_point():
+            raise InputError(
+                f"{source} doesn't fit the network: {name} is of {tensor.dtype} there; float weights are needed"
             )
     model.load_state_dict(dict(weights), strict=False)
 

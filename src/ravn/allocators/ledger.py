@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ravn.allocators.problem import FLOAT, Allocation, Problem, Selection
 from ravn.errors import InputError
+from ravn.writing import naming
 
 AHEAD = 32
 """Plans announced before they are asked for: as many workers may be busy, and the answer depends on none of them."""
@@ -175,5 +176,5 @@ def _read(path: Path, owner: str) -> dict[Selection, float]:
 
 
 def _append(path: Path, line: dict[str, object]) -> None:
-    with path.open("ab") as file:
+    with naming(path), path.open("ab") as file:
         file.write(json.dumps(line).encode() + b"\n")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console
 
 from ravn.cli import INTERRUPTED, USAGE_ERROR
 from ravn.cli.compress import compress
@@ -16,12 +15,15 @@ from ravn.cli.evaluate import evaluate
 from ravn.cli.export import export
 from ravn.cli.inspect import inspect
 from ravn.cli.measure import measure
+from ravn.cli.progress import error_output
 from ravn.cli.report import report
 from ravn.cli.reproduce import reproduce
 from ravn.cli.train import train
 from ravn.errors import RavnError
 from ravn.version import __version__
 
+MEMORY = ("allocate memory", "out of memory")
+"""What torch says when there is none."""
 RESUMABLE = ("compress", "train")
 """Commands that go on with what they left at --out; `reproduce` does without being told."""
 
@@ -68,12 +70,18 @@ def run(arguments: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except CommandLineError as error:
-        return _fail(_told(error, arguments), USAGE_ERROR)
+        # Without a command, help has been printed, and there is no more to say.
+        return _fail(_told(error, arguments), USAGE_ERROR) if arguments else USAGE_ERROR
     except RavnError as error:
         return _fail(str(error), USAGE_ERROR)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", USAGE_ERROR)
+    except (MemoryError, RuntimeError) as error:  # torch has a RuntimeError for memory, too
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in MEMORY):
+            raise
+        told = str(error).splitlines() or ["give a smaller batch or network"]
+        return _fail(f"there is not enough memory: {told[0]}", USAGE_ERROR)
     # Recent versions of typer turn Ctrl-C into this exit code themselves, without a word.
     if code == INTERRUPTED:
         return _fail(f"interrupted{_resumption(arguments)}", INTERRUPTED)
@@ -97,5 +105,5 @@ def _told(error: typer.BadParameter, arguments: Sequence[str]) -> str:
 
 
 def _fail(sentence: str, code: int) -> int:
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"ravn: {sentence}")
+    error_output().print(f"ravn: {sentence}", soft_wrap=True)
     return code

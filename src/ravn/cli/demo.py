@@ -14,7 +14,6 @@ import typer
 from ravn.adapters import make_task
 from ravn.adapters.weights import weights_bytes
 from ravn.allocators import allocator_from_name
-from ravn.artifact import write_atomic
 from ravn.baselines import compare
 from ravn.cli.options import Seed
 from ravn.cli.progress import Bars
@@ -27,6 +26,7 @@ from ravn.settings import Settings
 from ravn.task import Task
 from ravn.training import Recipe
 from ravn.training.float_training import train_float
+from ravn.writing import write_atomic
 
 FLOAT = "float.safetensors"
 BITS = 1.5
@@ -57,7 +57,7 @@ def demo(
     )
     rows: list[Measurement] = []
     for title, allocator, settings in arms:
-        bars.stage(f"[cyan]{title}[/]")
+        bars.stage(title)
         compressed, row = _arm(task, title, allocator, settings, out)
         rows.append(row)
     result = compressed.result

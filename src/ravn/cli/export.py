@@ -11,7 +11,7 @@ import typer
 from torch import Tensor, nn
 
 from ravn.adapters import ImageData, build_model, load_data
-from ravn.artifact import Artifact, read, write_atomic, write_package_atomic
+from ravn.artifact import Artifact, read
 from ravn.batches import drawn, in_order, size
 from ravn.cli.options import Normalize
 from ravn.cli.progress import Bars, output
@@ -23,6 +23,7 @@ from ravn.exporters.verification import INT8, ROUNDING, accuracies, ensure_as_ac
 from ravn.pipeline import load
 from ravn.plan import Plan
 from ravn.runtime import FixedRate, fixed_rates
+from ravn.writing import write_atomic, write_package_atomic
 
 if TYPE_CHECKING:
     from ravn.exporters.onnx_graph import OnnxFile
@@ -120,6 +121,9 @@ def _check_targets(targets: Mapping[str, Path | None]) -> None:
             raise InputError(f"{option} {target} is a folder; give the file to write")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise InputError(f"{option} {target} can't be written: {folder} is no folder that takes files")
+    written = [target.resolve() for target in targets.values() if target is not None]
+    if len(set(written)) < len(written):
+        raise InputError(f"{written[0]} can't hold several exports; give each a file of its own")
 
 
 def _write_coreml(path: Path, artifact: Artifact, network: nn.Module, example: Tensor, precision: str) -> None:

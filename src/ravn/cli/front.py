@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ravn import typed_json
-from ravn.artifact import write_atomic
 from ravn.cli.run_folder import REPORT, finished
 from ravn.errors import InputError
 from ravn.reports import render_html
 from ravn.result import Result
 from ravn.typed_json import Amount, Percent, Positive
+from ravn.writing import write_atomic
 
 FRONT = "front.json"
 
@@ -48,7 +48,10 @@ def finish_front(folder: Path, results: Mapping[str, Result]) -> Result:
     rows = [replace(r.rows[-1], method=f"{r.allocator}, {name}") for name, r in results.items()]
     front = replace(last, rows=(last.rows[0], *rows))
     write_atomic(folder / FRONT, json.dumps([asdict(point) for point in points], indent=1).encode())
-    write_atomic(folder / REPORT, render_html(front, front=[(r.file_bytes, r.test_accuracy) for r in rows]).encode())
+    write_atomic(
+        folder / REPORT,
+        render_html(front, front=[(r.file_bytes, r.test_accuracy) for r in rows]).encode(errors="replace"),
+    )
     return front
 
 

@@ -14,9 +14,10 @@ from ravn.adapters import build_model
 from ravn.artifact import read
 from ravn.cli.progress import Bars, output
 from ravn.errors import RavnError
-from ravn.exporters.inputs import example_input
+from ravn.exporters.inputs import ensure_taken, example_input
 from ravn.exporters.runtimes import onnx_runtimes, torch_runtimes
 from ravn.exporters.verification import random_like
+from ravn.metrics.energy import energy_per_thousand
 from ravn.metrics.memory import resident_bytes
 from ravn.metrics.runtimes import RuntimeRow, measure_runtimes
 from ravn.pipeline import load, versions
@@ -46,6 +47,9 @@ def measure(
     built = None if model is None else build_model(model, classes=artifact.preprocessing.get("classes"))
     network = load(file, built)
     inputs = random_like(example_input(artifact.preprocessing, shape), batch, seed=0)
+    ensure_taken(network, inputs[:1], str(file))
+    if energy:
+        energy_per_thousand(lambda: None, 1, energy, seconds=0.1)  # an unknown country is told now
     layers = fixed_rates(artifact.layers)
     Bars().stage(f"measuring {file}, batches of {batch}")
     runtimes = torch_runtimes(network, layers, artifact.tied, inputs, weight_cache_bytes)

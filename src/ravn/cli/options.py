@@ -68,4 +68,6 @@ def chosen_budgets(bits: str | None, size_bytes: str | None, ratio: str | None) 
         "--bytes": lambda value: Budget(size_bytes=value),
         "--ratio": lambda value: Budget(ratio=value),
     }
+    if len(set(values)) < len(values):
+        raise InputError(f"{option} {text!r} names a budget twice; give each once")
     return {f"{value}-{option[2:]}": budgets[option](value) for value in values}

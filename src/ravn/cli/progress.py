@@ -22,8 +22,18 @@ UNBOUND_WIDTH = 140
 
 def output() -> Console:
     """The console of what a command was asked for."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=UNBOUND_WIDTH)
+    console = _console()
+    return console if console.is_terminal else _console(width=UNBOUND_WIDTH)
+
+
+def error_output() -> Console:
+    """The console of everything else."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool = False, width: int | None = None) -> Console:
+    # Names of files and networks are printed as they are: neither [bold] nor :a: means anything in them.
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -49,16 +59,16 @@ class Bars:
     """Shows stages as lines and loops as bars with the time left; bars vanish when they are done."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = error_output()
 
     def stage(self, title: str) -> None:
         """Print a line."""
-        self._console.print(f"[bold]{title}[/]")
+        self._console.print(title, style="bold", soft_wrap=True)
 
     def track(self, items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
         """Hand the items on under a bar."""
         columns = (
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ravn.artifact import write_atomic
 from ravn.cli.front import finish_front, finished_front
 from ravn.cli.run_folder import MODEL, REPORT, finished, is_run, show
 from ravn.errors import InputError
 from ravn.reports import render_html
+from ravn.writing import write_atomic
 
 
 def report(
@@ -24,5 +24,5 @@ def report(
         raise InputError(f"the run in {run} is not finished; go on with it by `ravn compress ... --resume`")
     if result is None:
         raise InputError(f"{run} holds no result.json; give the folder of a finished run")
-    write_atomic(run / REPORT, render_html(result).encode())
+    write_atomic(run / REPORT, render_html(result).encode(errors="replace"))
     show(result, run)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ravn.artifact import write_atomic
 from ravn.cli.options import Device, chosen_device
 from ravn.cli.progress import Bars, output
 from ravn.errors import InputError
 from ravn.metrics.energy import energy_per_thousand
+from ravn.plan import Budget
 from ravn.reproduce.archive import Archive
 from ravn.reproduce.catalogue import DATASETS, NETWORKS, Sources
 from ravn.reproduce.cells import Record, Results
@@ -21,9 +21,11 @@ from ravn.reproduce.running import Runner, Study
 from ravn.reproduce.schedule import TABLES, NotRun, Options, cells_of, run_all
 from ravn.reproduce.tables import MAKERS
 from ravn.settings import preset as settings_of
+from ravn.writing import write_atomic
 
 DRAWN = "figures"
 PAGES = "render"
+PAGE = ".md"
 
 
 def reproduce(  # noqa: PLR0913 - one option each
@@ -56,6 +58,10 @@ def reproduce(  # noqa: PLR0913 - one option each
     device: Device = "auto",
 ) -> None:
     """Measure a table of the paper, cell by cell, and set our figures beside it; finished cells are kept."""
+    if into.suffix != PAGE:
+        raise InputError(f"--into {into} has to end in {PAGE}; it would be written over")
+    for rate in (bits, ablation_bits):
+        Budget(bits_per_weight=rate)  # an impossible one is told now
     options = Options(
         _names(networks, NETWORKS, "--networks"),
         _names(datasets, DATASETS, "--datasets"),
@@ -73,6 +79,8 @@ def reproduce(  # noqa: PLR0913 - one option each
         draw_figures(kept, options, study, into.parent)
         output().print(f"{', '.join(str(into.parent / name) for name in FIGURES)}", soft_wrap=True)
         return
+    if what == PAGES and not any(kept):
+        raise InputError(f"--results {results} holds no results to render; `ravn reproduce all` makes some")
     cells = [] if what == PAGES else cells_of(what, options)
     if cells and study.measures_energy:
         energy_per_thousand(lambda: None, 1, country, seconds=0.1)  # an unknown country is told now, not in an hour

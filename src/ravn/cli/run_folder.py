@@ -8,12 +8,13 @@ from typing import Any
 
 import yaml
 
-from ravn.artifact import read, write_atomic
+from ravn.artifact import read
 from ravn.cli.progress import output
 from ravn.errors import InputError
 from ravn.pipeline import Compressed, save
 from ravn.reports import headline_table, render_html
 from ravn.result import Result
+from ravn.writing import write_atomic
 
 CONFIG = "config.yaml"
 LOG = "tensorboard"
@@ -104,7 +105,7 @@ def finish_run(folder: Path, compressed: Compressed) -> None:
     """Write the file, the plan, the result and the report; drop what only an interrupted run needs."""
     save(compressed, folder / MODEL)
     write_atomic(folder / "plan.json", compressed.plan.to_json().encode())
-    write_atomic(folder / REPORT, render_html(compressed.result).encode())
+    write_atomic(folder / REPORT, render_html(compressed.result).encode(errors="replace"))
     save_policy(folder, compressed.policy)
     write_atomic(folder / RESULT, compressed.result.to_json().encode())
     for path in (p for pattern in SCRATCH for p in folder.glob(pattern)):

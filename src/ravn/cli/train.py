@@ -7,7 +7,6 @@ import typer
 
 from ravn.adapters import make_task
 from ravn.adapters.weights import weights_bytes
-from ravn.artifact import write_atomic
 from ravn.batches import size
 from ravn.cli.options import Data, Device, Normalize, Seed, TensorBoard, chosen_device
 from ravn.cli.progress import listening, output
@@ -15,6 +14,7 @@ from ravn.errors import InputError
 from ravn.metrics import top1_accuracy
 from ravn.training import processes
 from ravn.training.from_scratch import FloatRecipe, train_from_scratch
+from ravn.writing import write_atomic
 
 SUFFIX = ".safetensors"
 
@@ -26,8 +26,10 @@ def train(  # noqa: PLR0913 - one option each
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = FloatRecipe.epochs,
     normalize: Normalize = None,
     batch_size: Annotated[int, typer.Option(help="Images of a step.", min=1)] = FloatRecipe.batch_size,
-    learning_rate: Annotated[float, typer.Option(help="Peak rate of SGD.", min=0.0)] = FloatRecipe.learning_rate,
-    weight_decay: Annotated[float, typer.Option(help="Of the weights.", min=0.0)] = FloatRecipe.weight_decay,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak rate of SGD.", min=0.0, max=1e3)
+    ] = FloatRecipe.learning_rate,
+    weight_decay: Annotated[float, typer.Option(help="Of the weights.", min=0.0, max=1e3)] = FloatRecipe.weight_decay,
     label_smoothing: Annotated[float, typer.Option(help="Spread over all classes.", min=0.0, max=0.99)] = 0.0,
     averaging: Annotated[float, typer.Option(help="Decay of the weights' mean; 0: none.", min=0.0, max=0.99999)] = 0.0,
     seed: Seed = 0,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ravn.errors import InputError
 
@@ -32,3 +32,22 @@ def example_input(preprocessing: Mapping[str, Any], shape: str | None) -> Tensor
     if not isinstance(mean, list) or not isinstance(sides, list) or not all(type(s) is int and s > 0 for s in sides):
         raise InputError("the file doesn't tell the shape of its inputs; give --input, such as 3x224x224")
     return torch.zeros(1, len(mean), *sides)
+
+
+def ensure_taken(network: nn.Module, inputs: Tensor, source: str) -> None:
+    """Run a network once.
+
+    Args:
+        network: in eval mode.
+        inputs: a batch.
+        source: what the error message calls the network.
+
+    Raises:
+        InputError: it doesn't take inputs of this shape.
+    """
+    try:
+        with torch.inference_mode():
+            network(inputs)
+    except Exception as error:  # networks refuse inputs in many ways
+        shape, told = "x".join(map(str, inputs.shape[1:])), str(error).strip() or type(error).__name__
+        raise InputError(f"{source} can't take inputs of {shape}: {told.splitlines()[0]}; give --input") from error

@@ -9,9 +9,9 @@ from typing import Any
 
 from ravn import typed_json
 from ravn.arms import ARMS
-from ravn.artifact import write_atomic
 from ravn.errors import InputError
 from ravn.typed_json import Amount, Count, Percent, Positive
+from ravn.writing import write_atomic
 
 FLOAT, FOUR_BIT, SAME_BYTES, PROPOSED = "float", "4-bit", "4-bit-our-bytes", "proposed"
 METHODS = (FLOAT, FOUR_BIT, SAME_BYTES, PROPOSED, *ARMS)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ravn.adapters import make_task
-from ravn.artifact import write_atomic
 from ravn.codecs.kmeans_vectors import kmeans_vectors, nearest_vectors
 from ravn.errors import InputError, MissingPackageError
 from ravn.layers import weight_layers
@@ -24,6 +23,7 @@ from ravn.reproduce.catalogue import NORMALIZATIONS
 from ravn.reproduce.cells import PROPOSED, Results
 from ravn.reproduce.running import Study
 from ravn.reproduce.schedule import Options, cells_of
+from ravn.writing import write_atomic
 
 FIGURES = {
     "figure2.svg": "Figure 2: kernels of the float network, t-SNE, coloured by cluster",

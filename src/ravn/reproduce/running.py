@@ -9,7 +9,6 @@ from ravn.adapters import make_task
 from ravn.adapters.weights import weights_bytes
 from ravn.allocators import Allocator
 from ravn.arms import arm
-from ravn.artifact import write_atomic
 from ravn.batches import size
 from ravn.fixed_plans import FIXED_PLANS, FixedPlan
 from ravn.metrics import top1_accuracy
@@ -25,6 +24,7 @@ from ravn.reproduce.provenance import provenance
 from ravn.result import LayerReport
 from ravn.settings import Settings, preset
 from ravn.task import Task
+from ravn.writing import write_atomic
 
 FLOAT_BITS = 32.0
 ROOM_FOR_FOUR_BITS = 8.0
@@ -123,7 +123,7 @@ class Runner:
             return found
         limit = None if cell.rival is None else self.run(replace(cell, method=cell.rival)).file_bytes
         task = self._tasks.of(cell)
-        self._progress.stage(f"[cyan]{cell.key}[/]")
+        self._progress.stage(cell.key)
         record = self._float(cell, task) if cell.method == FLOAT else self._compressed(cell, task, limit)
         record = replace(record, provenance=provenance(self._command, self._study.device))
         self._study.results.keep(record)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ravn.fidelity import feature_points, features, observed, performance_gap, ravn_loss
+from ravn.fidelity import feature_points, features, finite_outputs, observed, performance_gap, ravn_loss
 
 FIDELITY_IMAGES = 32
 """Images of every batch whose features enter L_fidelity; all images enter the performance gap."""
@@ -36,6 +36,9 @@ class Judge:
         batches: unlabelled network inputs.
         trade_off: lambda of Eq. 7.
         fidelity: weight of L_fidelity; at 0 no features are looked at, and L_fidelity counts as 0.
+
+    Raises:
+        InputError: the float network's outputs are not finite.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Judge:
 
     def _reference(self, model: nn.Module, batch: Tensor) -> _Reference:
         with torch.no_grad(), features(model, self._points, FIDELITY_IMAGES) as seen:
-            logits = model(batch).float()
+            logits = finite_outputs(model, batch)
         floats = {name: output.float() for name, output in seen.items()}
         return _Reference(logits, floats, {n: f.square().sum().clamp_min(1e-12) for n, f in floats.items()})
 

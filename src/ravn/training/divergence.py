@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from ravn.errors import RavnError
-from ravn.fidelity import observed
 
 
 @dataclass(frozen=True)
@@ -71,18 +70,6 @@ def check_loss(loss: float, broken: str | None, place: Place) -> None:
     if not abs(loss) < float("inf"):
         where = f" (the first output that is not finite: layer {broken!r})" if broken else ""
         raise place.diverged(f"the training loss became {loss}{where}")
-
-
-def first_broken_layer(model: nn.Module, inputs: Tensor) -> str | None:
-    """Name of the first layer, in the order of the network, whose output is not finite; None where all are."""
-    leaves = [name for name, module in model.named_modules() if name and not any(module.children())]
-    with torch.no_grad(), observed(model, leaves, _is_broken) as broken:
-        model(inputs)
-    return next((name for name, found in broken.items() if found), None)
-
-
-def _is_broken(_: str, output: object) -> Tensor:
-    return torch.tensor(isinstance(output, Tensor) and not bool(torch.isfinite(output).all()))
 
 
 def _broken(tensors: Iterable[tuple[str, Tensor]]) -> str | None:

@@ -12,13 +12,14 @@ from torch.nn import functional
 
 from ravn.batches import network_inputs, shuffled, size
 from ravn.errors import InputError
+from ravn.fidelity import first_not_finite
 from ravn.metrics.accuracy import top1_accuracy
 from ravn.progress import Progress, Silent
 from ravn.task import Task
 from ravn.training import processes
 from ravn.training.bounds import ensure_count, ensure_number
 from ravn.training.checkpoint import BROKEN, Curve, read_state, write_state
-from ravn.training.divergence import Place, check_gradients, check_loss, check_state, first_broken_layer
+from ravn.training.divergence import Place, check_gradients, check_loss, check_state
 from ravn.training.objective import channels_last, computes_bfloat16
 from ravn.training.randomness import seeded
 from ravn.training.shared_norms import shared_statistics
@@ -168,7 +169,7 @@ class _Training:
         whole = loss.detach().double()
         processes.add_up([whole, *(p.grad for p in parameters.values() if p.grad is not None)])
         if not torch.isfinite(whole):
-            broken = processes.first_told(first_broken_layer(self._model, inputs))
+            broken = processes.first_told(first_not_finite(self._model, inputs))
             check_loss(float(whole), broken, place)
         check_gradients(parameters, place)
         self._optimizer.step()

@@ -10,11 +10,10 @@ from torch.nn import functional
 
 from ravn.batches import network_inputs
 from ravn.distances import DISTANCES
-from ravn.fidelity import feature_points, features, fidelity_loss, performance_gap, ravn_loss
+from ravn.fidelity import feature_points, features, fidelity_loss, first_not_finite, performance_gap, ravn_loss
 from ravn.task import Task
 from ravn.training import processes
 from ravn.training.compilation import Network, compiled
-from ravn.training.divergence import first_broken_layer
 from ravn.training.recipe import Recipe
 
 
@@ -78,7 +77,7 @@ class Objective:
         if math.isfinite(total):
             self.trade_off = max(self.trade_off + recipe.dual_rate * (self.parts[1] - recipe.tolerance), 0.0)
         else:
-            self.broken = processes.first_told(first_broken_layer(self._model, suspect))
+            self.broken = processes.first_told(first_not_finite(self._model, suspect))
         return float(total)
 
     def _parts(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
