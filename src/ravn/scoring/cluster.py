@@ -209,6 +209,6 @@ def _knock(address: str) -> None:
         reason = f"no answer within {ANSWER_SECONDS:.0f} seconds"
     if reason:
         raise InputError(
-            f"--workers {address}: no Ray cluster lets ravn in there ({reason}); start one with 'ray start --head', or"
-            " give a number of workers on this machine"
+            f"--workers {address}: no Ray cluster lets ravn in there ({reason}); start one with 'ray start --head', set"
+            " RAY_AUTH_MODE=token if it asks for a token, or give a number of workers on this machine"
         )
