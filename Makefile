@@ -1,10 +1,12 @@
 # make install, make demo, make test: each sets up .venv first, and is quick the second time.
+# make test-ray adds Ray (270 MB) and runs the tests on a real cluster.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RAY_READY := $(VENV)/.ready-ray
 
-.PHONY: install demo test check clean
+.PHONY: install demo test test-ray check clean
 
 install: $(READY)
 
@@ -19,6 +21,13 @@ demo: $(READY)
 
 test: check
 	$(BIN)/python -m pytest
+
+$(RAY_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	touch $(RAY_READY)
+
+test-ray: $(RAY_READY)
+	$(BIN)/python -m pytest tests/scoring/test_ray.py tests/scoring/test_ray_addresses.py
 
 check: $(READY)
 	$(BIN)/ruff check src tests benchmarks

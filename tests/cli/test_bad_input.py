@@ -34,6 +34,8 @@ def words(changes: dict[str, object], out: Path, weights: Path) -> list[object]:
         ({"--normalize": "mnist"}, "--normalize 'mnist' is not understood"),
         ({"--normalize": "0.5,0.5,0.5/0.2,0.2,0.2"}, "3 channels doesn't fit digits"),
         ({"--device": "tpu"}, "there is no device 'tpu' here"),
+        ({"--workers": "0"}, "--workers '0' is neither a number of workers nor the address of a Ray cluster"),
+        ({"--workers": "localhost"}, "give a number from 1 to 1024, or auto, HOST:PORT or ray://HOST:PORT"),
         ({"--bits": None}, "give exactly one of --bits, --bytes and --ratio; got none"),
         ({"--bytes": "9000"}, "got --bits and --bytes"),
         ({"--bits": "0"}, "bits_per_weight = 0.0 is impossible"),

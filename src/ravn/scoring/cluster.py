@@ -2,14 +2,16 @@
 
 import logging
 import os
+import pickle
 import re
 import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
@@ -100,9 +102,9 @@ def hired(
         ray = _ray()
         size = _count(workers) or int(ray.cluster_resources().get("CPU", 1))
         scorer = ray.remote(num_cpus=1, num_gpus=int(device.startswith("cuda")))(_Scorer)
-        sent = ray.put(bench)
+        sent = ray.put(ray.cloudpickle.dumps(bench))
         agency = Agency(
-            hire=lambda: _RayWorker(ray, scorer.remote(sent)),
+            hire=lambda: _RayWorker(ray, scorer.remote(sent, [*sys.path, str(Path.cwd())])),
             size=min(size, max(problem.evaluations, 1)),
             lost=(ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError, ray.exceptions.ObjectLostError),
             told=told,
@@ -115,11 +117,17 @@ def hired(
 
 
 class _Scorer:
-    """What runs in a worker."""
+    """What runs in a worker.
 
-    def __init__(self, bench: Workbench) -> None:
+    Args:
+        data: the pickled workbench.
+        path: where the sender finds modules, that of the network among them.
+    """
+
+    def __init__(self, data: bytes, path: Sequence[str]) -> None:
         torch.set_num_threads(1)
-        self._bench = bench
+        sys.path.extend(folder for folder in path if folder not in sys.path)
+        self._bench: Workbench = pickle.loads(data)
 
     def answer(self, question: Question) -> float:
         """Score a plan."""
@@ -175,7 +183,7 @@ def _connect(ray: ModuleType, address: str, count: int, scratch: str) -> None:
             ray.init(address=address, **QUIET)
             return
         try:
-            here: dict[str, Any] = {"include_dashboard": False, "_temp_dir": scratch, "_node_ip_address": "127.0.0.1"}
+            here: dict[str, Any] = {"include_dashboard": False, "_temp_dir": scratch}
             ray.init(address="local", num_cpus=count, **here, **QUIET)
         except (OSError, RuntimeError, ValueError, TimeoutError) as error:
             reason = " ".join(str(error).split())
@@ -201,6 +209,6 @@ def _knock(address: str) -> None:
         reason = f"no answer within {ANSWER_SECONDS:.0f} seconds"
     if reason:
         raise InputError(
-            f"--workers {address}: no Ray cluster lets ravn in there ({reason}); start one with 'ray start --head', or"
-            " give a number of workers on this machine"
+            f"--workers {address}: no Ray cluster lets ravn in there ({reason}); start one with 'ray start --head', set"
+            " RAY_AUTH_MODE=token if it asks for a token, or give a number of workers on this machine"
         )

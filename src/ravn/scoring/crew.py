@@ -10,7 +10,7 @@ from ravn.allocators.problem import Problem, Selection
 from ravn.errors import InputError
 from ravn.scoring.workbench import Workbench
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 """How long a search waits while not a single worker is at work."""
 
 MOST_DEATHS = 3
@@ -174,7 +174,7 @@ class Crew:
         self._deaths[question] += 1
         if self._deaths[question] >= MOST_DEATHS:
             over = "they started" if question is None else f"they scored the plan {question.selection}"
-            last = " ".join(str(future.exception()).split())
-            raise InputError(f"{MOST_DEATHS} workers died one after another while {over}; the last one: {last}")
+            last = str(future.exception()).strip().splitlines()[-1:]
+            raise InputError(f"{MOST_DEATHS} workers died one after another while {over}: {''.join(last).strip()}")
         self._agency.told("a worker of the search died; another takes its place, and nothing is lost")
         self._hire()
