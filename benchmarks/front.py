@@ -5,10 +5,11 @@
                                --policy runs/front/cifar-resnet20-0.safetensors
 
 Without `--policy`, one training of a policy for all budgets is set against one local search for each, with as many
-evaluations in all, and the policy is kept in the folder `--out`. With it, the plans of that policy, which is
-trained no further, are set against the knapsack's on the same measured losses. All plans are searched for on `--images`
-training images and judged on `--judged` others. Options and evaluations are kept in `--out`, so that a run that is
-repeated costs only what is new. Own time is process time outside the scoring of plans. The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
+evaluations in all, and the policy is kept in the folder `--out`. With it, the plans of that policy, which is trained no
+further, are set against the knapsack's on the same measured losses. All plans are searched for on `--images` training
+images and judged on `--judged` others. Options and evaluations are kept in `--out`, so that a run that is repeated
+costs only what is new. Own time is process time outside the scoring of plans. The hypervolume is that of bits and
+log(loss), as far as bits = 6 and loss = 10.
 """
 
 import argparse

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ravn.allocators.knapsack import solve
+from ravn.allocators.knapsack import solve, solve_all
 from ravn.errors import BudgetError
 
 LOSSES = st.floats(-10, 10, allow_nan=False)
@@ -42,6 +42,16 @@ def test_the_solution_is_as_good_as_that_of_brute_force(rows, capacity):
     selection = solve(values, sizes, capacity)
     assert total(sizes, selection) <= capacity
     assert total(values, selection) == pytest.approx(best, abs=1e-9)
+
+
+@given(rows=ROWS, slacks=st.lists(st.integers(0, 150), min_size=1, max_size=4))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_several_capacities_at_once_give_the_solutions_of_each_alone(rows, slacks):
+    values = [[value for value, _ in row] for row in rows]
+    sizes = [[size for _, size in row] for row in rows]
+    capacities = [sum(min(row) for row in sizes) + slack for slack in slacks]
+    alone = [solve(values, sizes, capacity) for capacity in capacities]
+    assert solve_all(values, sizes, capacities) == alone
 
 
 def random_rows(seed: int, scale: float) -> tuple[list[list[float]], list[list[int]]]:

@@ -229,3 +229,23 @@ def test_traits_are_finite_numbers_of_order_one(network, make):
     assert len({len(row) for row in traits}) == 1
     assert all(math.isfinite(value) and abs(value) < 10 for row in traits for value in row)
     assert len(set(traits)) == len(traits)
+
+
+def test_options_for_several_budgets_reach_from_the_smallest_to_the_largest_and_hold_those_of_the_smallest(
+    network, layers, images
+):
+    low, high = 200, 700
+    names = [layer.name for layer in layers]
+    alone = prepare(network, layers, images, clusters=0, capacity_bytes=low)
+    same = prepare(network, layers, images, clusters=0, capacity_bytes=low, largest_bytes=low)
+    shared = prepare(network, layers, images, clusters=0, capacity_bytes=low, largest_bytes=high)
+    finest = equal_step(network, names, high) / 4
+    for one, again, all_of_them in zip(alone, same, shared, strict=True):
+        assert one.codecs == again.codecs
+        steps = [codec.step for codec in all_of_them.codecs]
+        assert finest / 1.2 < steps[-1] < 1.2 * finest  # choices that are no larger than coarser ones are left out
+        assert all_of_them.codecs[: len(one.codecs)] == one.codecs
+        assert torch.equal(all_of_them.weights[: len(one.codecs)], one.weights)
+        assert [c.size_bytes for c in all_of_them.units[0].choices[: len(one.codecs)]] == [
+            c.size_bytes for c in one.units[0].choices
+        ]

@@ -18,10 +18,6 @@ _COARSE_CELLS = 1 << 16
 def solve(values: Sequence[Sequence[float]], sizes: Sequence[Sequence[int]], capacity: int) -> Selection:
     """Minimise sum_i values[i][s_i] subject to sum_i sizes[i][s_i] <= capacity.
 
-    A dynamic programme over bytes: exact up to 2^18 bytes of slack above the smallest choices.
-    Beyond that, sizes are rounded up to a multiple that leaves 2^16 states, so the capacity still
-    holds, and the bytes that rounding wasted are spent afterwards.
-
     Args:
         values: loss that each choice adds, one row per unit.
         sizes: bytes of each choice, one row per unit.
@@ -33,20 +29,43 @@ def solve(values: Sequence[Sequence[float]], sizes: Sequence[Sequence[int]], cap
     Raises:
         BudgetError: the smallest choices exceed the capacity.
     """
+    return solve_all(values, sizes, [capacity])[0]
+
+
+def solve_all(
+    values: Sequence[Sequence[float]], sizes: Sequence[Sequence[int]], capacities: Sequence[int]
+) -> list[Selection]:
+    """Do what `solve` does for several capacities, in the time of the largest.
+
+    A dynamic programme over bytes: exact up to 2^18 bytes of slack above the smallest choices. Beyond that, sizes are
+    rounded up to a multiple that leaves 2^16 states, so the capacities still hold, and the bytes that rounding wasted
+    are spent afterwards.
+
+    Raises:
+        BudgetError: the smallest choices exceed a capacity.
+    """
     floor = [min(row) for row in sizes]
-    slack = capacity - sum(floor)
-    if slack < 0:
+    slacks = [capacity - sum(floor) for capacity in capacities]
+    if min(slacks) < 0:
         raise BudgetError(
-            f"a capacity of {capacity} bytes can't be met; the smallest choices take {sum(floor)} bytes",
+            f"a capacity of {min(capacities)} bytes can't be met; the smallest choices take {sum(floor)} bytes",
             sum(floor),
         )
-    grain = 1 if slack <= _EXACT_CELLS else -(-slack // _COARSE_CELLS)
+    grain = 1 if max(slacks) <= _EXACT_CELLS else -(-max(slacks) // _COARSE_CELLS)
     extras = [-(-(np.array(row) - low) // grain) for row, low in zip(sizes, floor, strict=True)]
-    selection = _programme([np.array(row, dtype=np.float64) for row in values], extras, slack // grain)
-    return selection if grain == 1 else filled(Table.of(values, sizes), selection, capacity)
+    choices = _programme([np.array(row, dtype=np.float64) for row in values], extras, max(slacks) // grain)
+    plans = [_backtracked(choices, extras, slack // grain) for slack in slacks]
+    if grain == 1:
+        return plans
+    table = Table.of(values, sizes)
+    return [filled(table, plan, capacity) for plan, capacity in zip(plans, capacities, strict=True)]
 
 
-def _programme(values: list[Floats], extras: list[Ints], cells: int) -> Selection:
+_Column = np.ndarray[tuple[int], np.dtype[np.int16]]
+
+
+def _programme(values: list[Floats], extras: list[Ints], cells: int) -> list[_Column]:
+    """The choice of every unit in the best selection of it and all before, for every number of bytes."""
     best = np.zeros(cells + 1)
     choices = []
     for value, extra in zip(values, extras, strict=True):
@@ -57,10 +76,10 @@ def _programme(values: list[Floats], extras: list[Ints], cells: int) -> Selectio
             better[extra[k] :][wins], choice[extra[k] :][wins] = total[wins], k
         best = better
         choices.append(choice)
-    return _backtracked(choices, extras, cells)
+    return choices
 
 
-def _backtracked(choices: list[np.ndarray[tuple[int], np.dtype[np.int16]]], extras: list[Ints], left: int) -> Selection:
+def _backtracked(choices: list[_Column], extras: list[Ints], left: int) -> Selection:
     selection = []
     for choice, extra in zip(reversed(choices), reversed(extras), strict=True):
         selection.append(int(choice[left]))

@@ -13,6 +13,8 @@ from safetensors.numpy import load, save
 from ravn.errors import InputError
 
 FORMAT = "ravn-policy-1"
+"""The only key of the metadata, since their order in a file is any; its value is the architecture as JSON."""
+
 MOST_BYTES = 1 << 24
 _MOST_WIDE = 1 << 12
 
@@ -45,8 +47,7 @@ class Architecture:
 
 def policy_bytes(architecture: Architecture, weights: Weights) -> bytes:
     """The file of a policy."""
-    words = {name: str(value) for name, value in asdict(architecture).items()}
-    return save(dict(weights), {"format": FORMAT} | words)
+    return save(dict(weights), {FORMAT: json.dumps(asdict(architecture))})
 
 
 def read_policy(path: Path) -> bytes:
@@ -81,12 +82,10 @@ def parsed(data: bytes, source: str = "the policy") -> tuple[Architecture, dict[
         if len(data) > MOST_BYTES:
             raise InputError(foreign)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        words = dict(header["__metadata__"])
-        if words.pop("format") != FORMAT:
-            raise InputError(foreign)
+        words = json.loads(header["__metadata__"][FORMAT])
         architecture = Architecture(**{name: int(value) for name, value in words.items()})
         weights = load(data)
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(foreign) from error
     if not all(0 <= size <= _MOST_WIDE for size in asdict(architecture).values()):
         raise InputError(foreign)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from ravn.allocators.knapsack import solve
+from ravn.allocators.knapsack import solve, solve_all
 from ravn.allocators.ledger import JointLedger, Ledger
 from ravn.allocators.problem import Allocation, Selection
 from ravn.allocators.selections import Table, sizes, smallest, table_of
@@ -50,8 +50,8 @@ def joint_starts(ledger: JointLedger) -> list[Starts]:
     tightest = min(problems, key=lambda problem: problem.capacity_bytes)
     values = measure(ledger, span=(tightest.equal, ledger.problem.equal))
     table = table_of(ledger.problem, values)
-    plans = [(p.equal, solve(values, sizes(p), p.capacity_bytes)) for p in problems]
-    return [_ranked(ledger, table, pair) for pair in plans]
+    plans = solve_all(values, sizes(ledger.problem), [problem.capacity_bytes for problem in problems])
+    return [_ranked(ledger, table, {p.equal, plan}) for p, plan in zip(problems, plans, strict=True)]
 
 
 def _ranked(ledger: Ledger, table: Table, plans: Collection[Selection]) -> Starts:
