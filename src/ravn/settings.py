@@ -23,8 +23,8 @@ class Settings:
         fidelity: weight of L_fidelity beside it, while plans are chosen: 1 in Eq. 7, 0 leaves the task term of Eq. 4.
         trellis: round along a trellis in the end, if the judge agrees: weights of a row are coded as one vector.
         fixed_rate: the budget counts weights in codes of fixed length, as exported files and the packed runtime hold
-            them; no spectra and no trellis, whose many levels make such codes long. The file itself is entropy-coded
-            and smaller.
+            them: k-means codebooks of 1 to 8 bits for each layer; no spectra and no trellis, whose many levels make
+            such codes long.
         rounds: alternations of search and training (Algorithm 1).
         trials: before training, try the decided and the equal plan on a part of it, and train the one that it mends
             better.

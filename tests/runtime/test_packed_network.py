@@ -123,6 +123,7 @@ def test_an_impossible_runtime_is_refused(options: dict[str, object], file: Path
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning")
 def test_it_compiles(file: Path, words: Tensor) -> None:
     packed = loaded(file, runtime="packed")
     with torch.no_grad():

@@ -12,8 +12,15 @@ from torch import Tensor
 
 from ravn.calibration import input_moments
 from ravn.codecs import EntropyCodec, decoded
-from ravn.runtime import fixed_rate
-from ravn.scoring.options import STEP_EXPONENTS, Options, cluster_options, entropy_bytes, layer_options
+from ravn.runtime import fixed_rate, unpacked
+from ravn.scoring.options import (
+    STEP_EXPONENTS,
+    Options,
+    cluster_options,
+    codebook_options,
+    entropy_bytes,
+    layer_options,
+)
 
 
 def gaussian(*shape: int, seed: int = 0) -> Tensor:
@@ -175,14 +182,15 @@ def test_fineness_means_the_same_step_in_every_layer_and_the_same_bits_in_every_
     assert cluster_options("w", gaussian(32, 64), 3, ()).fineness() == [list(map(float, range(9)))] * 3
 
 
-@pytest.mark.parametrize("step", [0.02, 0.1, 0.4])
-def test_sizes_at_fixed_rate_are_those_of_the_stored_codes(step: float) -> None:
+def test_codebooks_are_counted_in_codes_of_fixed_length() -> None:
     weight = gaussian(16, 90).reshape(16, 10, 3, 3)
-    options = layer_options("w", weight, None, step, (), fixed_rate=True)
+    options = codebook_options("w", weight, None, ())
     (unit,) = options.units
+    assert_ordered(options)
+    assert options.fineness() == [[float(codec.bits) for codec in options.codecs]]
     for codec, choice, quantized in zip(options.codecs, unit.choices, options.weights, strict=True):
-        assert not codec.spectral
-        stored = codec.encode(quantized)  # what lies on the grid is coded as it is
-        form = fixed_rate(stored)
-        if form is not None and len(form.table) > 1:
-            assert choice.size_bytes == max(form.size_bytes, stored.size_bytes)
+        form = fixed_rate(codec.encode(weight))
+        assert form is not None
+        assert torch.equal(unpacked(form), quantized)
+        assert len(quantized.unique()) <= 2**codec.bits
+        assert form.size_bytes <= choice.size_bytes <= codec.bits * weight.numel() / 8 + 4 * 2**codec.bits + 8

@@ -88,7 +88,7 @@ def compress(  # noqa: PLR0913 - one option each
     evaluations: Annotated[int | None, typer.Option(help="Plans that the search may score.", min=0)] = None,
     preset: Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")] = "default",
     target: Annotated[
-        str, typer.Option(help="file | export: what the budget counts, the entropy-coded file or what it exports to.")
+        str, typer.Option(help="file | export: what the budget counts, an entropy-coded file or codes of fixed length.")
     ] = TARGETS[0],
     seed: Seed = 0,
     device: Device = "auto",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,22 +24,21 @@ class PackedWeight(nn.Module):
 
     def __init__(self, form: FixedRate) -> None:
         super().__init__()
-        self.widths = [stage.width for stage in form.stages]
+        self.stages: list[tuple[int, list[str]]] = []
         self.shape, self.dtype, self.spectral = form.shape, form.dtype, form.spectral
         for at, stage in enumerate(form.stages):
-            for number, plane in enumerate(stage.planes):
-                self.register_buffer(f"plane{at}_{number}", plane)
+            names = [f"plane{at}_{number}" for number in range(len(stage.planes))]
+            self.stages.append((stage.width, names))
+            for name, plane in zip(names, stage.planes, strict=True):
+                self.register_buffer(name, plane)
         self.register_buffer("table", form.table)
         self.register_buffer("scales", form.scales)
 
     def form(self) -> FixedRate:
         """The weight as it is stored, where it is now."""
-        buffers = dict(self.named_buffers())
-        stages = []
-        for at, width in enumerate(self.widths):
-            planes = [buffer for name, buffer in buffers.items() if name.startswith(f"plane{at}_")]
-            stages.append(Stage(width, tuple(planes)))
-        return FixedRate(self.shape, self.dtype, buffers["table"], buffers.get("scales"), tuple(stages), self.spectral)
+        held: dict[str, Any] = self._buffers  # `named_buffers` takes longer than a small layer
+        stages = tuple(Stage(width, tuple(held[name] for name in names)) for width, names in self.stages)
+        return FixedRate(self.shape, self.dtype, held["table"], held["scales"], stages, self.spectral)
 
     def forward(self) -> Tensor:
         """The unpacked weight."""

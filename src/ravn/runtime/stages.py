@@ -19,6 +19,9 @@ Ints = NDArray[np.int64]
 MOST_STAGES = 2
 MOST_BITS = 16
 
+PLANE_BITS = 2048
+"""What a plane has to save: unpacking it takes time, and nodes of an exported graph take bytes."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -53,40 +56,28 @@ def pieces(width: int) -> tuple[int, ...]:
 
 
 def best_widths(counts: Ints) -> tuple[int, ...]:
-    """Widths of the stages under which codes take the fewest bits.
+    """Widths of the stages under which codes take the fewest bits, `PLANE_BITS` for every plane among them.
 
     Args:
         counts: how often each code occurs, once at least, falling, shape (K,).
     """
     left = counts.sum() - np.concatenate([[0], np.cumsum(counts)])
     one = max((len(counts) - 1).bit_length(), 1)
-    choices = [widths for stages in range(1, MOST_STAGES + 1) for widths in product(range(1, one + 1), repeat=stages)]
+    # A wider code may have fewer planes: 8 bits have one, 7 have three.
+    tried = range(1, (1 << (one - 1).bit_length()) + 1)
+    choices = [widths for stages in range(1, MOST_STAGES + 1) for widths in product(tried, repeat=stages)]
     return min(choices, key=lambda widths: _bits(widths, left))
 
 
 def _bits(widths: tuple[int, ...], left: Ints) -> float:
-    """Bits of all codes; infinite where the widths have too few codes, or a stage that none needs."""
+    """Bits of all codes and planes; infinite where the widths have too few codes, or a stage that none needs."""
     bits, at = 0, 0
     for number, width in enumerate(widths, 1):
         if at >= len(left) - 1:
             return np.inf
-        bits += int(left[at]) * width
+        bits += int(left[at]) * width + PLANE_BITS * len(pieces(width))
         at += (1 << width) - (number < len(widths))
     return bits if at >= len(left) - 1 else np.inf
-
-
-def staged_bytes(counts: Ints) -> int:
-    """Bytes of the planes that `staged` writes.
-
-    Args:
-        counts: how often each code occurs, shape (K,).
-    """
-    falling = np.sort(counts[counts > 0])[::-1]
-    left, widths, size = falling, best_widths(falling), 0
-    for number, width in enumerate(widths, 1):
-        size += -(-int(left.sum()) // 8) * width
-        left = left[(1 << width) - (number < len(widths)) :]
-    return size
 
 
 def staged(codes: NDArray[np.integer], size: int) -> tuple[tuple[Stage, ...], Ints]:

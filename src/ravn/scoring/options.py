@@ -9,21 +9,16 @@ from torch import Tensor
 
 from ravn.allocators.problem import Choice, Unit
 from ravn.calibration import Moments
-from ravn.codecs import ClusterCodec, Codec, EntropyCodec, Grid, nearest
+from ravn.codecs import ClusterCodec, CodebookCodec, Codec, EntropyCodec, Grid, decoded, nearest
 from ravn.codecs.base import as_matrix
 from ravn.codecs.cluster import MAX_BITS
 from ravn.codecs.kmeans import boundaries, kmeans
 from ravn.codecs.rounding import compensate
-from ravn.encoding import RATE_PRICE, priced_rounding
-from ravn.runtime.stages import staged_bytes
+from ravn.encoding import RATE_PRICE, encode_layer, priced_rounding
+from ravn.runtime import counted_bytes
 
 STEP_EXPONENTS = tuple(k / 4 for k in range(8, -9, -1))
 """Steps on offer, as log2 of their ratio to the equal step of the budget: quarter-bit spacing."""
-
-
-_STEP_BYTES = 4
-_BYTE = 127
-"""Steps that int8 counts."""
 
 
 def step_exponents(octaves: float) -> tuple[float, ...]:
@@ -66,10 +61,11 @@ class Options:
         return grid.values(nearest(self.weights[0], grid))
 
     def fineness(self) -> list[list[float]]:
-        """What choices of different units have in common: bits of a cluster, octaves of a step; one row per unit."""
+        """What choices of different units have in common: bits of codes, octaves of a step; one row per unit."""
         if self.levels:
             return [[choice.bits for choice in unit.choices] for unit in self.units]
-        return [[-math.log2(codec.step) for codec in self.codecs if isinstance(codec, EntropyCodec)]]
+        octaves = [-math.log2(codec.step) for codec in self.codecs if isinstance(codec, EntropyCodec)]
+        return [octaves or [float(codec.bits) for codec in self.codecs if isinstance(codec, CodebookCodec)]]
 
     def codec(self, choices: Sequence[int]) -> Codec:
         """The codec that stores the layer under one choice per unit."""
@@ -86,18 +82,6 @@ def entropy_bytes(codes: Tensor) -> int:
     return math.ceil(float(-(shares * shares.log2()).sum()) * codes.numel() / 8) + len(counts) + 10
 
 
-def fixed_bytes(codes: Tensor, peak: float) -> int:
-    """Bytes of codes of an equal step at their best fixed rate, with the table and the step.
-
-    Args:
-        codes: any whole numbers.
-        peak: the level farthest from 0, in steps.
-    """
-    counts = torch.bincount((codes - codes.min()).flatten()).cpu().numpy()
-    levels = int((counts > 0).sum())
-    return staged_bytes(counts) + levels * (1 if round(peak) <= _BYTE else 2) + _STEP_BYTES
-
-
 def layer_options(
     name: str,
     weight: Tensor,
@@ -105,7 +89,6 @@ def layer_options(
     step: float,
     traits: tuple[float, ...],
     *,
-    fixed_rate: bool = False,
     exponents: Sequence[float] = STEP_EXPONENTS,
 ) -> Options:
     """A layer as one unit: points on its rate-distortion curve, at steps around `step`, compensated.
@@ -116,23 +99,42 @@ def layer_options(
         moments: of the layer's inputs in the float network, or None for plain rounding.
         step: the equal step of the budget.
         traits: static description of the layer for a learned policy.
-        fixed_rate: sizes are those of codes of fixed length, and kernels are no spectra, whose many levels these
-            codes don't suit.
         exponents: steps on offer, coarsest first, as log2 of their ratio to `step`.
     """
-    codecs = [EntropyCodec(step * 2.0**e, spectral=not fixed_rate) for e in exponents]
+    codecs = [EntropyCodec(step * 2.0**e, spectral=True) for e in exponents]
     coefficients = codecs[0].analysed(weight.float())
     matrix = as_matrix(coefficients)
     moments = None if moments is None else moments.analysed(tuple(weight.shape))
     codes, values = _quantize_all(matrix, [c.grid(matrix) for c in codecs], codecs, moments)
     sizes = [len(codec.pack(c, codec.shaped_grid(coefficients))) for codec, c in zip(codecs, codes, strict=True)]
-    if fixed_rate:
-        peaks = [float(v.abs().max()) / codec.step for codec, v in zip(codecs, values, strict=True)]
-        sizes = [max(size, fixed_bytes(c, peak)) for size, c, peak in zip(sizes, codes, peaks, strict=True)]
     kept = [i for i in range(len(sizes)) if sizes[i] > max(sizes[:i], default=0)]
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], _damage(matrix, values[i], moments)) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)
     stacked = torch.stack([codecs[i].synthesised(values[i].reshape(weight.shape)) for i in kept])
+    return Options((unit,), tuple(codecs[i] for i in kept), stacked, torch.zeros(0), 0)
+
+
+def codebook_options(name: str, weight: Tensor, moments: Moments | None, traits: tuple[float, ...]) -> Options:
+    """A layer as one unit: k-means codebooks of 1 to 8 bits, compensated, in the bytes of codes of fixed length.
+
+    At equal bytes of such codes they do as well as equal steps, whose many levels need codes of two lengths; and one
+    look-up is all that it takes to read them.
+
+    Args:
+        name: name of the weight.
+        weight: float weight, any shape.
+        moments: of the layer's inputs in the float network, or None for plain rounding.
+        traits: static description of the layer for a learned policy.
+    """
+    matrix, codecs = as_matrix(weight), [CodebookCodec(b, entropy_coded=False) for b in range(1, MAX_BITS + 1)]
+    coded = [encode_layer(weight, codec, moments) for codec in codecs]
+    sizes = [counted_bytes(encoded, fixed=True) for encoded in coded]
+    values = [decoded(encoded).to(matrix) for encoded in coded]
+    kept = [i for i in range(len(sizes)) if sizes[i] > max(sizes[:i], default=0)]
+    damages = [_damage(matrix, as_matrix(value), moments) for value in values]
+    choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], damages[i]) for i in kept)
+    unit = Unit(name, name, weight.numel(), traits, choices)
+    stacked = torch.stack([values[i] for i in kept])
     return Options((unit,), tuple(codecs[i] for i in kept), stacked, torch.zeros(0), 0)
 
 

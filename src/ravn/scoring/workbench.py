@@ -12,9 +12,8 @@ from ravn.allocators.problem import FLOAT, Problem, Selection
 from ravn.calibration import Moments, input_moments
 from ravn.codecs import Codec, EntropyCodec
 from ravn.plan import Layer
-from ravn.runtime import counted_bytes
 from ravn.scoring.judge import Judge
-from ravn.scoring.options import Options, cluster_options, layer_options, step_exponents
+from ravn.scoring.options import Options, cluster_options, codebook_options, layer_options, step_exponents
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -22,26 +21,14 @@ _MOST_LEVELS = 1 << 13
 """Levels at the equal step: the finest step on offer makes four times as many, and a code has 2^16 at most."""
 
 
-def equal_step(model: nn.Module, names: Sequence[str], capacity_bytes: int, *, fixed_rate: bool = False) -> float:
-    """The step that, used in all layers and rounded plainly, fills the capacity; to 0.1 %, within 2^13 levels.
-
-    Args:
-        model: the float network.
-        names: of its layers.
-        capacity_bytes: the largest allowed sum of the layers' bytes.
-        fixed_rate: as in `prepare`.
-    """
-
-    def codec(step: float) -> EntropyCodec:
-        """Equal steps of kernels, or of their spectra."""
-        return EntropyCodec(step, spectral=not fixed_rate)
-
+def equal_step(model: nn.Module, names: Sequence[str], capacity_bytes: int) -> float:
+    """The step that, used in all layers and rounded plainly, fills the capacity; to 0.1 %, within 2^13 levels."""
     weights = [model.get_parameter(name).detach() for name in names]
-    peaks = [float(codec(1.0).analysed(w.float()).abs().max()) for w in weights]
+    peaks = [float(EntropyCodec(1.0, spectral=True).analysed(w.float()).abs().max()) for w in weights]
     low, high = 1e-6, 4.0 * max(peaks) + 1e-6
     while high / low > 1.001:
         middle = math.sqrt(low * high)
-        sizes = (counted_bytes(codec(middle).encode(w), fixed=fixed_rate) for w in weights)
+        sizes = (EntropyCodec(middle, spectral=True).encode(w).size_bytes for w in weights)
         fits = 2 * max(peaks) / middle < _MOST_LEVELS and sum(sizes) <= capacity_bytes
         low, high = (low, middle) if fits else (middle, high)
     return high
@@ -170,17 +157,17 @@ def prepare(
         clusters: clusters per layer that get bit-widths of their own; 0 makes the layer the unit
             and its step the choice.
         capacity_bytes: payload bytes of the budget; steps on offer lie around its equal step.
-        fixed_rate: the budget counts codes of fixed length; of layers, not of clusters.
+        fixed_rate: the budget counts codes of fixed length, and the choice is the bits of a layer's codebook.
         largest_bytes: the same of the largest of several budgets, of which `capacity_bytes` is the smallest: steps on
             offer reach from the one to the other.
         progress: wraps the loop over layers.
     """
     names = [layer.name for layer in layers]
-    step = 0.0 if clusters else equal_step(model, names, capacity_bytes, fixed_rate=fixed_rate)
-    finest = step
-    if not clusters and largest_bytes not in (None, capacity_bytes):
-        finest = equal_step(model, names, largest_bytes or capacity_bytes, fixed_rate=fixed_rate)
-    exponents = step_exponents(math.log2(step / finest) if finest else 0.0)
+    stepped = not clusters and not fixed_rate
+    step = equal_step(model, names, capacity_bytes) if stepped else 1.0
+    several = stepped and largest_bytes not in (None, capacity_bytes)
+    finest = equal_step(model, names, largest_bytes or capacity_bytes) if several else step
+    exponents = step_exponents(math.log2(step / finest))
     places = {layer.name: i / max(len(layers) - 1, 1) for i, layer in enumerate(layers)}
     kinds = {layer.name: layer for layer in layers}
     prepared = []
@@ -189,8 +176,10 @@ def prepare(
         traits = layer_traits(kinds[name], weight, places[name])
         if clusters:
             prepared.append(cluster_options(name, weight, clusters, traits))
+            continue
+        moments: Moments | None = input_moments(model, model, name, batches)
+        if fixed_rate:
+            prepared.append(codebook_options(name, weight, moments, traits))
         else:
-            moments: Moments | None = input_moments(model, model, name, batches)
-            found = layer_options(name, weight, moments, step, traits, fixed_rate=fixed_rate, exponents=exponents)
-            prepared.append(found)
+            prepared.append(layer_options(name, weight, moments, step, traits, exponents=exponents))
     return prepared
