@@ -80,8 +80,7 @@ def reproduce(  # noqa: PLR0913 - one option each
     cells = [] if what == PAGES else cells_of(what, options)
     if cells and study.measures_energy:
         energy_per_thousand(lambda: None, 1, country, seconds=0.1)  # an unknown country is told now, not in an hour
-    run = Runner(study, _command(what, options), Bars()).run
-    done = list(run_all(cells, run, kept, minutes=budget_minutes))
+    done = list(run_all(cells, Runner(study, _command(what, options), Bars()).run, kept, minutes=budget_minutes))
     skipped = [item for item in done if isinstance(item, NotRun)]
     if what in TABLES:
         if skipped and not any(isinstance(item, Record) for item in done):
