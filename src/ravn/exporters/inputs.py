@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ravn.errors import InputError
+from ravn.errors import InputError, told
 
 MOST, DIMENSIONS = 99_999, 4
 """Largest side of an input, and most of them after the channels."""
@@ -54,5 +54,5 @@ def ensure_taken(network: nn.Module, inputs: Tensor, source: str) -> None:
         with torch.inference_mode():
             network(inputs)
     except Exception as error:  # networks refuse inputs in many ways
-        shape, told = "x".join(map(str, inputs.shape[1:])), str(error).strip() or type(error).__name__
-        raise InputError(f"{source} can't take inputs of {shape}: {told.splitlines()[0]}; give --input") from error
+        shape = "x".join(map(str, inputs.shape[1:]))
+        raise InputError(f"{source} can't take inputs of {shape}: {told(error)}; give --input") from error

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from ravn.codecs.spectrum import synthesis_matrix
-from ravn.errors import InputError, MissingPackageError
+from ravn.errors import InputError, MissingPackageError, told
 from ravn.exporters.matching import Match, matched
 from ravn.exporters.programs import layer_of
 from ravn.runtime import FixedRate
@@ -221,4 +221,4 @@ def _unsupported(program: ExportedProgram, error: BaseException) -> str:
             where = f" of the layer {layer!r}" if layer else ""
             return f"the operator {operator[1]}{where} has no ONNX form; replace it, or export with --pt2"
         cause = cause.__cause__
-    return f"the network can't be written as ONNX: {str(error).splitlines()[0]}; export with --pt2"
+    return f"the network can't be written as ONNX: {told(error)}; export with --pt2"
