@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edits import changed, edited
 from ravn import Budget, InputError, Plan
 from ravn.codecs import ClusterCodec, CodebookCodec, EntropyCodec, UniformCodec
 
@@ -103,3 +104,38 @@ def test_whatever_stands_in_a_plan_is_read_or_refused(value: object, codec: str)
         except InputError:
             continue
         assert Plan.from_json(plan.to_json()) == plan
+
+
+PLAN = Plan({"conv.weight": UniformCodec(4), "fc.weight": EntropyCodec(0.25, spectral=True)}, "ppo").to_json()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("allocator",), None, "the field 'allocator' is None, and must be text"),
+        (("allocator",), (), "the field 'allocator' is missing"),
+        (("layers",), [], r"the field 'layers' is \[\], and must be an object"),
+        (("layers", "fc.weight"), "zip", "the field 'layers.fc.weight' is 'zip', and must be an object"),
+        (("layers", "fc.weight", "codec"), "zip", "the field 'layers.fc.weight' is no codec: there is no codec 'zip'"),
+        (("layers", "fc.weight", "step"), -1, "the field 'layers.fc.weight' is no codec: a step of -1"),
+        (("layers", "conv.weight", "bits"), 99, "the field 'layers.conv.weight' is no codec: "),
+        (("layers", "conv.weight", "speed"), 1, "the field 'layers.conv.weight' is no codec: .* doesn't fit the codec"),
+        (("version",), 1, "the field 'version' is none of its fields"),
+    ],
+)
+def test_a_wrong_field_of_a_plan_is_named(place, value, said: str) -> None:
+    document = json.loads(PLAN)
+    broken = changed(document, place, *(() if value == () else (value,)))
+    with pytest.raises(InputError, match=f"^plan.json is not a plan that ravn wrote: {said}"):
+        Plan.from_json(json.dumps(broken), "plan.json")
+
+
+@given(edited(PLAN))
+@settings(deadline=None, derandomize=True, max_examples=300)
+def test_an_edited_plan_is_read_or_named(text: str) -> None:
+    try:
+        plan = Plan.from_json(text, "plan.json")
+    except InputError as error:
+        assert str(error).startswith("plan.json is not a plan that ravn wrote: ")  # noqa: PT017 - it may be one
+        return
+    assert Plan.from_json(plan.to_json()) == plan

@@ -47,3 +47,8 @@ class MissingPackageError(RavnError, ImportError):
         super().__init__(f"the package {package!r} is not installed; install it with: pip install 'ravn[{extra}]'")
         self.package = package
         self.extra = extra
+
+
+def told(error: BaseException) -> str:
+    """The first line of what somebody else's error says, or its kind where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

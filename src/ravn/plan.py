@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ravn import typed_json
 from ravn.codecs import Codec, codec_from_config
 from ravn.errors import InputError
 
@@ -87,15 +88,33 @@ class Plan:
         return json.dumps({"allocator": self.allocator, "layers": layers}, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> "Plan":
+    def from_json(cls, text: str, source: str = "this") -> "Plan":
         """Read a plan.
 
+        Args:
+            text: what `to_json` wrote.
+            source: what the error message calls it.
+
         Raises:
-            InputError: the text is not a plan.
+            InputError: the text is not a plan; the message names the field.
         """
         try:
-            document: dict[str, Any] = json.loads(text)
-            codecs = {name: codec_from_config(config) for name, config in document["layers"].items()}
-            return cls(codecs, str(document["allocator"]))
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            raise InputError(f"this is not a plan that ravn wrote: {error}") from error
+            document = typed_json.loads(_Document, text)
+            return cls({name: _codec(name, config) for name, config in document.layers.items()}, document.allocator)
+        except InputError as error:
+            raise InputError(f"{source} is not a plan that ravn wrote: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What stands in the file of a plan."""
+
+    allocator: str
+    layers: dict[str, dict[str, Any]]
+
+
+def _codec(name: str, config: dict[str, Any]) -> Codec:
+    try:
+        return codec_from_config(config)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InputError(f"the field {f'layers.{name}'!r} is no codec: {error}") from error

@@ -147,3 +147,26 @@ def test_a_run_that_is_not_finished_says_how_to_go_on(folder: Path, ravn) -> Non
 
 def test_all_places_of_a_document_are_found() -> None:
     assert list(places({"a": [1, {"b": 2}], "c": 3})) == [("a",), ("a", 0), ("a", 1), ("a", 1, "b"), ("c",)]
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[]", "\0"])
+def test_a_model_is_inspected_whatever_lies_beside_it(text: str | None, folder: Path, ravn) -> None:
+    whole = ravn("inspect", folder / "model.ravn")[1]
+    errors = [layer["error_db"] for layer in json.loads((folder / "result.json").read_text())["layers"]]
+    assert all(f"{error:.1f}" in whole for error in errors)
+    (folder / "result.json").unlink()
+    if text is None:
+        (folder / "result.json").mkdir()
+    else:
+        (folder / "result.json").write_text(text)
+    code, out, err = ravn("inspect", folder / "model.ravn")
+    assert (code, err) == (0, "")
+    assert out.count("\n") == whole.count("\n")
+    assert not any(f"{error:.1f}" in out for error in errors)
+
+
+def test_errors_of_another_model_are_not_shown(folder: Path, ravn) -> None:
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(result | {"file_bytes": result["file_bytes"] + 1}))
+    out = ravn("inspect", folder / "model.ravn")[1]
+    assert not any(f"{layer['error_db']:.1f}" in out for layer in result["layers"])

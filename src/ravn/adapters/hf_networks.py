@@ -1,10 +1,11 @@
 """The one door to transformers: networks for image classification from the Hugging Face hub or a local folder."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from ravn.errors import InputError, MissingPackageError
+from ravn.errors import InputError, MissingPackageError, told
 
 
 def build_hf(name: str) -> nn.Module:
@@ -24,8 +25,9 @@ def build_hf(name: str) -> nn.Module:
     try:
         model: nn.Module = AutoModelForImageClassification.from_pretrained(name)
     except (OSError, ValueError) as error:
-        sentence = str(error).strip().splitlines()[0]
-        raise InputError(f"hf:{name} is not a network for image classification that can be had: {sentence}") from error
+        raise InputError(
+            f"hf:{name} is not a network for image classification that can be had: {told(error)}"
+        ) from error
     model.register_forward_hook(_logits)
     return model
 
@@ -38,9 +40,10 @@ def hf_preprocessing(name: str) -> dict[str, Any]:
         processor = AutoImageProcessor.from_pretrained(name)
     except (OSError, ValueError, ImportError):
         return {}
-    size: dict[str, int] = dict(processor.size)
-    side = size.get("shortest_edge") or size["height"]
-    return {"mean": list(processor.image_mean), "std": list(processor.image_std), "size": side}
+    brought = {key: getattr(processor, f"image_{key}", None) for key in ("mean", "std")}
+    size = getattr(processor, "size", None)
+    side = (size.get("shortest_edge") or size.get("height")) if isinstance(size, Mapping) else size
+    return {key: list(value) for key, value in brought.items() if value} | {"size": side}
 
 
 def _logits(_: nn.Module, __: tuple[object, ...], output: Any) -> Tensor:  # noqa: ANN401 - transformers' own classes

@@ -2,7 +2,7 @@
 
 from ravn.adapters.parquet import LABELS
 from ravn.adapters.pictures import Examples
-from ravn.errors import InputError, MissingPackageError
+from ravn.errors import InputError, MissingPackageError, told
 
 
 def read_hub(name: str, source: str) -> tuple[dict[str, Examples], list[str]]:
@@ -26,15 +26,18 @@ def read_hub(name: str, source: str) -> tuple[dict[str, Examples], list[str]]:
     try:
         fetched = load_dataset(name)
     except (OSError, ValueError, RuntimeError) as error:
-        sentence = str(error).strip().splitlines()[0]
-        raise InputError(f"--data {source} can't be fetched ({sentence}); give a folder: {source}:DIR") from error
+        raise InputError(f"--data {source} can't be fetched ({told(error)}); give a folder: {source}:DIR") from error
     features = next(iter(fetched.values())).features
     images = [key for key, feature in features.items() if isinstance(feature, Image)]
     labels = [key for key in LABELS if key in features]
     if not images or not labels:
         raise InputError(f"--data {source} holds no pictures with labels: its columns are {', '.join(features)}")
+    names = getattr(features[labels[0]], "names", None)
+    if not names:
+        raise InputError(f"--data {source} doesn't name the classes of its column {labels[0]!r}")
     splits = {}
     for split, rows in fetched.items():
         raw = rows.cast_column(images[0], Image(decode=False))
-        splits[str(split)] = Examples([picture["bytes"] for picture in raw[images[0]]], list(raw[labels[0]]))
-    return splits, list(features[labels[0]].names)
+        encoded = [(picture or {}).get("bytes") or b"" for picture in raw[images[0]]]
+        splits[str(split)] = Examples(encoded, [-1 if n is None else n for n in raw[labels[0]]])
+    return splits, list(names)

@@ -20,7 +20,7 @@ from ravn.adapters.imagenet_mobilenet import PREPROCESSING, FoldedMobileNetV2
 from ravn.adapters.imagenet_squeezenet import SqueezeNet
 from ravn.adapters.timm_networks import build_timm, timm_preprocessing
 from ravn.adapters.weights import IMAGENET_CLASSES
-from ravn.errors import InputError
+from ravn.errors import InputError, told
 
 FOLDED = "mobilenetv2_folded"
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)
@@ -128,8 +128,8 @@ def _from_factory(name: str, rest: str) -> nn.Module:
     try:
         made = getattr(importlib.import_module(module), factory)()
     except Exception as error:  # the user's own code
-        told = f"{type(error).__name__}: {error}"
-        raise InputError(f"{name!r} can't be called ({told}); give python:package.module:factory") from error
+        said = f"{type(error).__name__}: {told(error)}"
+        raise InputError(f"{name!r} can't be called ({said}); give python:package.module:factory") from error
     finally:
         sys.path.remove(here)
     if not isinstance(made, nn.Module):

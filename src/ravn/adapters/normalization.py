@@ -24,11 +24,19 @@ class Normalization:
 
     Args:
         mean: one number per channel, pixels in 0..1.
-        std: likewise.
+        std: likewise, and positive.
+
+    Raises:
+        InputError: they are not as many, or not such numbers.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        whole = 0 < len(self.mean) == len(self.std) and all(map(math.isfinite, self.mean + self.std))
+        if not whole or min(self.std) <= 0:
+            raise InputError(f"a mean of {self.mean} and a standard deviation of {self.std} normalise no images")
 
     def __call__(self, images: Tensor) -> Tensor:
         """Turn uint8 images, shape (batch, channels, height, width), into float32 network inputs."""
@@ -46,14 +54,12 @@ def parse_normalization(text: str) -> Normalization:
         return Normalization(*KNOWN[text])
     try:
         mean, std = (tuple(float(n) for n in part.split(",")) for part in text.split("/"))
-    except ValueError:
-        mean, std = (), ()
-    if not mean or len(mean) != len(std) or min(std) <= 0 or not all(map(math.isfinite, mean + std)):
+        return Normalization(mean, std)
+    except ValueError as error:
         raise InputError(
             f"--normalize {text!r} is not understood; give {', '.join(KNOWN)} or MEANS/STDS"
             " such as 0.5,0.5,0.5/0.2,0.2,0.2"
-        )
-    return Normalization(mean, std)
+        ) from error
 
 
 def normalization_of(preprocessing: Mapping[str, Any]) -> Normalization | None:
@@ -65,6 +71,6 @@ def normalization_of(preprocessing: Mapping[str, Any]) -> Normalization | None:
     if "mean" not in preprocessing or "std" not in preprocessing:
         return None
     try:
-        return Normalization(*(tuple(float(n) for n in preprocessing[key]) for key in ("mean", "std")))
-    except (TypeError, ValueError) as error:
+        return Normalization(*(tuple(map(float, list(preprocessing[key]))) for key in ("mean", "std")))
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"the preprocessing {dict(preprocessing)} has no numbers for mean and std") from error

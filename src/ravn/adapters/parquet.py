@@ -8,7 +8,7 @@ from typing import Any
 
 from ravn.adapters.pictures import Examples
 from ravn.adapters.splits import TEST, TRAIN
-from ravn.errors import InputError, MissingPackageError
+from ravn.errors import InputError, MissingPackageError, told
 
 LABELS = ("label", "fine_label", "labels")
 """Customary names of the label column, best first."""
@@ -46,7 +46,7 @@ def read_parquet(folder: Path, source: str) -> tuple[dict[str, Examples], list[s
         try:
             tables = [pq.read_table(path) for path in paths]
         except (pyarrow.ArrowInvalid, OSError) as error:
-            raise InputError(f"--data {source}: a parquet file in {folder} can't be read ({error})") from error
+            raise InputError(f"--data {source}: a parquet file in {folder} can't be read ({told(error)})") from error
         image, label = _columns(tables[0].schema, source)
         odd = [path for path, table in zip(paths, tables, strict=True) if not {image, label} <= {*table.schema.names}]
         if odd:

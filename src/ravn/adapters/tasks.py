@@ -9,7 +9,7 @@ from ravn.adapters.data import ImageData, Opened, open_data
 from ravn.adapters.networks import build_model, own_preprocessing
 from ravn.adapters.weights import fill_weights, load_weights, of_classes
 from ravn.batches import fetch
-from ravn.errors import InputError
+from ravn.errors import InputError, told
 from ravn.task import Task
 
 
@@ -95,8 +95,8 @@ def check_fit(network: nn.Module, images: ImageData, model: str, data: str) -> N
         with torch.no_grad():
             logits = network(images.transform(stored))
     except Exception as error:  # networks refuse images in many ways
-        shape, told = "x".join(map(str, stored.shape[1:])), str(error).strip() or type(error).__name__
-        raise InputError(f"{model} can't take the {shape} images of {data}: {told.splitlines()[0]}") from error
+        shape = "x".join(map(str, stored.shape[1:]))
+        raise InputError(f"{model} can't take the {shape} images of {data}: {told(error)}") from error
     if not isinstance(logits, Tensor):
         raise InputError(f"{model} gives a {type(logits).__name__}; it must give logits of shape (batch, classes)")
     if logits.dim() != 2 or logits.shape[1] != len(images.classes):

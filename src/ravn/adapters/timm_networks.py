@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from ravn.errors import InputError, MissingPackageError
+from ravn.errors import InputError, MissingPackageError, told
 
 
 def build_timm(name: str, classes: int | None, *, pretrained: bool) -> nn.Module:
@@ -24,14 +24,16 @@ def build_timm(name: str, classes: int | None, *, pretrained: bool) -> nn.Module
     except ImportError as error:
         raise MissingPackageError("timm", "timm") from error
     except RuntimeError as error:
-        raise InputError(f"timm can't be imported ({error}); install a torchvision that fits this torch") from error
+        raise InputError(
+            f"timm can't be imported ({told(error)}); install a torchvision that fits this torch"
+        ) from error
     if not timm.is_model(name):
         raise InputError(f"timm has no network {name!r}; `timm.list_models()` lists those that it has")
     extra: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **extra)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"the weights of timm:{name} can't be fetched ({error}); give --weights FILE") from error
+        raise InputError(f"the weights of timm:{name} can't be fetched ({told(error)}); give --weights FILE") from error
     return model
 
 

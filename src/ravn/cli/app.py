@@ -19,7 +19,7 @@ from ravn.cli.progress import error_output
 from ravn.cli.report import report
 from ravn.cli.reproduce import reproduce
 from ravn.cli.train import train
-from ravn.errors import RavnError
+from ravn.errors import RavnError, told
 from ravn.version import __version__
 
 MEMORY = ("allocate memory", "out of memory")
@@ -80,8 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     except (MemoryError, RuntimeError) as error:  # torch has a RuntimeError for memory, too
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in MEMORY):
             raise
-        told = str(error).splitlines() or ["give a smaller batch or network"]
-        return _fail(f"there is not enough memory: {told[0]}", USAGE_ERROR)
+        return _fail(f"there is not enough memory: {told(error)}", USAGE_ERROR)
     # Recent versions of typer turn Ctrl-C into this exit code themselves, without a word.
     if code == INTERRUPTED:
         return _fail(f"interrupted{_resumption(arguments)}", INTERRUPTED)

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,12 +36,12 @@ def chosen_device(name: str) -> str:
     Raises:
         InputError: the device is unknown or not there.
     """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if there[device])
-    family, _, number = name.partition(":")
-    if not there.get(family, False) or (number and not number.isdigit()):
-        able = ", ".join(device for device, is_there in there.items() if is_there)
+    found = re.fullmatch(r"([a-z]+)(?::([0-9]{1,3}))?", name)
+    if not found or int(found[2] or 0) >= there.get(found[1], 0):
+        able = ", ".join(device for device, count in there.items() if count)
         raise InputError(f"there is no device {name!r} here; there is {able}")
     return name
 

@@ -58,10 +58,7 @@ def reproduce(  # noqa: PLR0913 - one option each
     device: Device = "auto",
 ) -> None:
     """Measure a table of the paper, cell by cell, and set our figures beside it; finished cells are kept."""
-    if into.suffix != PAGE:
-        raise InputError(f"--into {into} has to end in {PAGE}; it would be written over")
-    for rate in (bits, ablation_bits):
-        Budget(bits_per_weight=rate)  # an impossible one is told now
+    _ensure_possible(into, preset, (bits, ablation_bits))
     options = Options(
         _names(networks, NETWORKS, "--networks"),
         _names(datasets, DATASETS, "--datasets"),
@@ -72,9 +69,8 @@ def reproduce(  # noqa: PLR0913 - one option each
         evaluations=evaluations,
         preset=preset,
     )
-    settings_of(preset)  # an unknown one is told now
-    sources, kept = Sources(checkpoints, data_root), Results(results)
-    study = Study(sources, kept, country=country, batch=batch, device=chosen_device(device))
+    kept = Results(results)
+    study = Study(Sources(checkpoints, data_root), kept, country=country, batch=batch, device=chosen_device(device))
     if what == DRAWN:
         draw_figures(kept, options, study, into.parent)
         output().print(f"{', '.join(str(into.parent / name) for name in FIGURES)}", soft_wrap=True)
@@ -84,8 +80,7 @@ def reproduce(  # noqa: PLR0913 - one option each
     cells = [] if what == PAGES else cells_of(what, options)
     if cells and study.measures_energy:
         energy_per_thousand(lambda: None, 1, country, seconds=0.1)  # an unknown country is told now, not in an hour
-    runner = Runner(study, _command(what, options), Bars())
-    done = list(run_all(cells, runner.run, kept, minutes=budget_minutes))
+    done = list(run_all(cells, Runner(study, _command(what, options), Bars()).run, kept, minutes=budget_minutes))
     skipped = [item for item in done if isinstance(item, NotRun)]
     if what in TABLES:
         if skipped and not any(isinstance(item, Record) for item in done):
@@ -94,6 +89,15 @@ def reproduce(  # noqa: PLR0913 - one option each
         return
     _write_pages(kept, into, skipped)
     output().print(f"{into} and {into.with_suffix('.html')}: {len(list(kept))} results", soft_wrap=True)
+
+
+def _ensure_possible(into: Path, preset: str, rates: Iterable[float]) -> None:
+    """Tell now what would be told after hours, or never."""
+    if into.suffix != PAGE:
+        raise InputError(f"--into {into} has to end in {PAGE}; it would be written over")
+    settings_of(preset)
+    for rate in rates:
+        Budget(bits_per_weight=rate)
 
 
 def _write_pages(kept: Results, into: Path, skipped: list[NotRun]) -> None:

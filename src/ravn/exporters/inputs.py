@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ravn.errors import InputError
+from ravn.errors import InputError, told
 
+MOST, DIMENSIONS = 99_999, 4
+"""Largest side of an input, and most of them after the channels."""
 _SHAPE = re.compile(r"(int64:)?(\d{1,5}(?:x\d{1,5}){0,4})")
 
 
@@ -28,8 +30,11 @@ def example_input(preprocessing: Mapping[str, Any], shape: str | None) -> Tensor
             raise InputError(f"--input {shape!r} is not understood; give a shape such as 3x224x224, or int64:128")
         return torch.zeros(1, *map(int, found[2].split("x")), dtype=torch.int64 if found[1] else torch.float32)
     side, mean = preprocessing.get("size"), preprocessing.get("mean")
-    sides = [side, side] if isinstance(side, int) else side
-    if not isinstance(mean, list) or not isinstance(sides, list) or not all(type(s) is int and s > 0 for s in sides):
+    sides = side if isinstance(side, list) else [side, side]
+    whole = (
+        isinstance(sides, list) and all(type(s) is int and 0 < s <= MOST for s in sides) and len(sides) <= DIMENSIONS
+    )
+    if not isinstance(mean, list) or not mean or not whole:
         raise InputError("the file doesn't tell the shape of its inputs; give --input, such as 3x224x224")
     return torch.zeros(1, len(mean), *sides)
 
@@ -49,5 +54,5 @@ def ensure_taken(network: nn.Module, inputs: Tensor, source: str) -> None:
         with torch.inference_mode():
             network(inputs)
     except Exception as error:  # networks refuse inputs in many ways
-        shape, told = "x".join(map(str, inputs.shape[1:])), str(error).strip() or type(error).__name__
-        raise InputError(f"{source} can't take inputs of {shape}: {told.splitlines()[0]}; give --input") from error
+        shape = "x".join(map(str, inputs.shape[1:]))
+        raise InputError(f"{source} can't take inputs of {shape}: {told(error)}; give --input") from error

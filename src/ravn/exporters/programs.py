@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_flatten
 
-from ravn.errors import InputError
+from ravn.errors import InputError, told
 
 
 def traced(model: nn.Module, example: Tensor, *, any_batch: bool = True) -> ExportedProgram:
@@ -99,13 +99,12 @@ def unsupported(program: ExportedProgram, error: BaseException, pattern: str, fo
             where = f" of the layer {layer!r}" if layer else ""
             return f"the operator {operator}{where} has no {form} form; replace it, or export with --pt2"
         cause = cause.__cause__
-    said = (str(error).splitlines() or [type(error).__name__])[0]
-    return f"the network can't be written as {form}: {said}; export with --pt2"
+    return f"the network can't be written as {form}: {told(error)}; export with --pt2"
 
 
 def _sentence(error: BaseException) -> str:
     """The first line of an error, and the line of code that it names."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = lines[0].rstrip(".") if lines else type(error).__name__
+    said = told(error).rstrip(".")
     places = [line for line in lines if line.startswith('File "') and " in forward" in line]
     return f"{said} ({places[-1]})" if places else said

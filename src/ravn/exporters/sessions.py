@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravn.errors import InputError, MissingPackageError
+from ravn.errors import InputError, MissingPackageError, told
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 """Network inputs to outputs."""
@@ -43,8 +43,7 @@ def session(data: bytes, threads: int = 0) -> Run:
     try:
         loaded = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no base of their own
-        sentence = str(error).splitlines()[0]
-        raise InputError(f"onnxruntime {onnxruntime.__version__} can't load the model: {sentence}") from error
+        raise InputError(f"onnxruntime {onnxruntime.__version__} can't load the model: {told(error)}") from error
     name = loaded.get_inputs()[0].name
 
     def run(inputs: Tensor) -> tuple[Tensor, ...]:

@@ -45,7 +45,7 @@ class Cell:
     @property
     def key(self) -> str:
         """Name of its file."""
-        run = f"{self.dataset}-{self.network}-{self.method}-b{self.bits:g}-e{self.epochs}-n{self.evaluations}"
+        run = f"{self.dataset}-{self.network}-{self.method}-b{self.bits:.15g}-e{self.epochs}-n{self.evaluations}"
         return run + ("" if self.preset == "default" else f"-{self.preset}") + f"-s{self.seed}"
 
     @property
@@ -127,10 +127,15 @@ class Results:
         """The record of a cell, or None where it has not been run.
 
         Raises:
-            InputError: its file is broken.
+            InputError: its file is broken, or holds the record of another cell.
         """
         file = self._file(cell)
-        return Record.from_json(file.read_text(errors="replace"), str(file)) if file.is_file() else None
+        if not file.is_file():
+            return None
+        record = Record.from_json(file.read_text(errors="replace"), str(file))
+        if record.cell != cell:
+            raise InputError(f"{file} holds the result of {record.cell.key}; rename it, or remove it")
+        return record
 
     def keep(self, record: Record) -> None:
         """Write a record, atomically."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ravn.arms import ARMS
-from ravn.errors import InputError
+from ravn.errors import InputError, RavnError
 from ravn.reproduce.cells import FLOAT, FOUR_BIT, PROPOSED, SAME_BYTES, Cell, Record, Results
 
 TABLES = {
@@ -122,7 +122,7 @@ def run_all(
                 continue
             try:
                 record = run(cell)
-            except InputError as error:
+            except RavnError as error:
                 yield NotRun(cell, str(error))
                 continue
             longest[pair] = max(longest.get(pair, 0.0), clock() - start)
