@@ -176,18 +176,19 @@ def _count(workers: Workers) -> int:
 
 def _connect(ray: ModuleType, address: str, count: int, scratch: str) -> None:
     """Start a cluster of `count` workers on this machine, or join the one at an address."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if not count:
-            _knock(address)
-            ray.init(address=address, **QUIET)
-            return
-        try:
-            here: dict[str, Any] = {"include_dashboard": False, "_temp_dir": scratch}
-            ray.init(address="local", num_cpus=count, **here, **QUIET)
-        except (OSError, RuntimeError, ValueError, TimeoutError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"--workers {count}: Ray doesn't start on this machine: {reason}") from error
+    here: dict[str, Any] = {"include_dashboard": False, "_temp_dir": scratch}
+    if not count:
+        _knock(address)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if count:
+                ray.init(address="local", num_cpus=count, **here, **QUIET)
+            else:
+                ray.init(address=address, **QUIET)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"--workers {address}: Ray doesn't start on this machine: {reason}") from error
 
 
 def _knock(address: str) -> None:
