@@ -49,6 +49,7 @@ HEAVY = {
     "typer",
     "rich",
     "click",
+    "ray",
 }
 
 PROBE = """

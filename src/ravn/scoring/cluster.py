@@ -28,6 +28,7 @@ Workers = int | str
 
 MOST_WORKERS = 1024
 ADDRESS = re.compile(r"auto|(ray://)?[^\s/]+:\d{1,5}")
+CLIENT = "ray://"
 KNOCK_SECONDS, ANSWER_SECONDS = 5.0, 40.0
 """How long a port may take to open, and a cluster behind it to let a program in."""
 
@@ -176,39 +177,41 @@ def _count(workers: Workers) -> int:
 
 def _connect(ray: ModuleType, address: str, count: int, scratch: str) -> None:
     """Start a cluster of `count` workers on this machine, or join the one at an address."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    here: dict[str, Any] = {"include_dashboard": False, "_temp_dir": scratch}
+    try:
         if not count:
             _knock(address)
-            ray.init(address=address, **QUIET)
-            return
-        try:
-            here: dict[str, Any] = {"include_dashboard": False, "_temp_dir": scratch}
-            ray.init(address="local", num_cpus=count, **here, **QUIET)
-        except (OSError, RuntimeError, ValueError, TimeoutError) as error:
-            reason = " ".join(str(error).split())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if count:
+                ray.init(address="local", num_cpus=count, **here, **QUIET)
+            else:
+                ray.init(address=address, **QUIET)
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        if count:
             raise InputError(f"--workers {count}: Ray doesn't start on this machine: {reason}") from error
-
-
-def _knock(address: str) -> None:
-    """Find out, in bounded time, whether a cluster answers.
-
-    Raises:
-        InputError: it does not.
-    """
-    try:
-        if address != "auto":
-            host, _, port = address.removeprefix("ray://").rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
-        command = [sys.executable, "-c", KNOCK, address]
-        knock = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
-        reason = (knock.stderr.strip().splitlines() or ["no reason given"])[-1] if knock.returncode else ""
-    except (OSError, OverflowError) as error:
-        reason = str(error)
-    except subprocess.TimeoutExpired:
-        reason = f"no answer within {ANSWER_SECONDS:.0f} seconds"
-    if reason:
         raise InputError(
             f"--workers {address}: no Ray cluster lets ravn in there ({reason}); start one with 'ray start --head', set"
             " RAY_AUTH_MODE=token if it asks for a token, or give a number of workers on this machine"
-        )
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Find out, in bounded time, whether a cluster answers; a client's address is given up after 30 seconds by Ray.
+
+    Raises:
+        OSError: it does not, with the reason.
+    """
+    if address != "auto":
+        host, _, port = address.removeprefix(CLIENT).rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+    if address.startswith(CLIENT):
+        return
+    command = [sys.executable, "-c", KNOCK, address]
+    try:
+        knock = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ConnectionError(f"no answer within {ANSWER_SECONDS:.0f} seconds") from error
+    if knock.returncode:
+        raise ConnectionError((knock.stderr.strip().splitlines() or ["no reason given"])[-1])
