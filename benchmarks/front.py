@@ -153,10 +153,12 @@ def transferred(found: Front, seed: int, options: argparse.Namespace) -> dict[st
 def measured(found: Front, watch: Stopwatch, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Rows of all methods."""
     rows = []
-    for method in (cheap, transferred) if options.policy else (cheap, separate, trained):
+    methods = {"cheap": cheap, "transferred": transferred, "separate": separate, "trained": trained}
+    for method in (methods[name] for name in options.methods):
         before, start = watch.seconds, time.process_time()
-        for name, (plans, evaluations) in method(found, seed, options).items():
-            seconds, scoring = time.process_time() - start, watch.seconds - before
+        results = method(found, seed, options)
+        seconds, scoring = time.process_time() - start, watch.seconds - before
+        for name, (plans, evaluations) in results.items():
             losses = found.judged(plans)
             row = {"model": options.model, "seed": seed, "method": name, "evaluations": evaluations}
             row |= {"seconds": round(seconds, 1), "own_seconds": round(seconds - scoring, 1)}
@@ -190,6 +192,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--holdout", type=int, default=512, help="images that choose between finalists")
     parser.add_argument("--judged", type=int, default=2048, help="images that judge the plans")
     parser.add_argument("--policy", type=Path, help="of another network: use it, and train nothing")
+    parser.add_argument("--methods", nargs="+", help="some of cheap, separate, trained, transferred")
     parser.add_argument("--out", type=Path, default=Path("runs/front"))
     return parser.parse_args()
 
@@ -197,6 +200,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure what is asked for and print the table of all rows."""
     options = arguments()
+    options.methods = options.methods or ["cheap", *(["transferred"] if options.policy else ["separate", "trained"])]
     options.out.mkdir(parents=True, exist_ok=True)
     rows = options.out / "rows.jsonl"
     task = make_task(options.model, options.data, weights=options.weights, normalize=options.normalize)

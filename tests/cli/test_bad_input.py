@@ -48,6 +48,7 @@ def words(changes: dict[str, object], out: Path, weights: Path) -> list[object]:
         ({"--bits": "nan"}, "is impossible; give a positive number"),
         ({"--bits": "two"}, "--bits 'two' is no budget; give a number, or several separated by commas"),
         ({"--bits": "2.0,"}, "--bits '2.0,' is no budget"),
+        ({"--bits": "2.0,0.01"}, "give at least"),
         ({"--bits": "2.0,-1"}, "bits_per_weight = -1.0 is impossible"),
         ({"--bits": None, "--bytes": "1e4"}, "--bytes '1e4' is no budget; give a whole number"),
         ({"--bits": "1e-300"}, "give at least"),

@@ -29,15 +29,18 @@ _LANDMARKS = 2
 class FrontPPO:
     """Maskable PPO for several budgets at once, conditioned on the budget.
 
-    Half of the episodes begin at each budget's cheap start: what is learnt there holds for other budgets and networks.
-    The others begin at the best plan so far. One surrogate is fitted to all that was paid for at any budget; the most
-    promising new plans of every budget are paid for. In the end the holdout loss decides, budget by budget, between the
-    best plans on the way, the starting plans and the policy's own plan.
+    Half of the episodes begin at each budget's cheap start, and earn what the surrogate expects of any network: the
+    luck of single choices is left out. The others begin at the best plan so far, and earn the true loss, or the
+    surrogate's optimistic bound. One surrogate is fitted to all that was paid for at any budget; the most promising new
+    plans of every budget are paid for. When all evaluations are spent, the policy practises at the cheap starts alone.
+    In the end the holdout loss decides, budget by budget, between the best plans on the way, the starting plans and the
+    policy's own plan.
 
     Args:
         seed: seed of the policy.
         radius: largest residual, in steps of a unit's choices.
         rounds: how many times plans are bought, at most; 0 trains nothing.
+        last_rounds: how often the policy practises in the end.
         episodes: plans built side by side.
         rollouts: updates of the policy per round, each on one batch of episodes.
         optimism: standard deviations of the surrogate that are taken off its prediction.
@@ -53,6 +56,7 @@ class FrontPPO:
     seed: int = 0
     radius: int = 2
     rounds: int = 40
+    last_rounds: int = 6
     episodes: int = 256
     rollouts: int = 2
     optimism: float = 3.0
@@ -89,7 +93,6 @@ class FrontSearch:
     def __init__(self, options: FrontPPO, ledger: JointLedger, starts: Sequence[Starts]) -> None:
         self._options, self._ledger, self._starts = options, ledger, starts
         self._random = PrivateRandomness(options.seed)
-        self._bests: list[Selection | None] = []
         with self._random:
             self._model = self._learner()
 
@@ -97,56 +100,80 @@ class FrontSearch:
         """Spend all evaluations, or stop when the policy finds no new plans any more; its own plan for every budget."""
         if self._options.policy:
             self._pay(self.proposals())
+        self._spend()
+        if self._options.rounds and any(map(modelled, self._ledger.parts)):
+            with self._random:
+                self._settle()
+        return self.proposals()
+
+    def _spend(self) -> None:
         rounds, idle = self._options.rounds, 0
         quota = self._ledger.left / max(1, rounds)
         while rounds and self._ledger.left > 0 and idle < _PATIENCE and any(map(modelled, self._ledger.parts)):
-            problem, table = self._ledger.problem, self._starts[0].table
-            self._surrogate = Surrogate(problem, table, self._ledger.feasible())
-            self._seen: list[dict[Selection, float]] = [{} for _ in self._starts]
             with self._random:
-                self._practise()
+                self._fit()
+                self._practise([part.best for part in self._ledger.parts])
             idle = 0 if self._buy(quota) else idle + 1
-        return self.proposals()
+
+    def _settle(self) -> None:
+        """Practise at the cheap starts alone, with little left to chance."""
+        self._model.ent_coef = self._options.entropy / 10
+        self._fit()
+        for _ in range(self._options.last_rounds):
+            self._practise([])
 
     def trained(self) -> bytes:
         """The policy as the bytes of a file."""
         weights = {name: tensor.numpy() for name, tensor in self._model.policy.state_dict().items()}
         return policy_bytes(self._architecture, weights)
 
-    def _practise(self) -> None:
-        bests = [part.best for part in self._ledger.parts]
-        if bests != self._bests:
-            self._bests = bests
-            self._active = [i for i, part in enumerate(self._ledger.parts) if modelled(part)]
-            plans = [self._home(i) for i in self._active], [bests[i] or self._home(i) for i in self._active]
-            windows = [self._window(i, plan) for row in plans for i, plan in zip(self._active, row, strict=True)]
-            self._environment.recentre(windows)
-            self._model.set_env(self._environment, force_reset=True)
+    def _fit(self) -> None:
+        problem, table = self._ledger.problem, self._starts[0].table
+        self._surrogate = Surrogate(problem, table, self._ledger.feasible())
+        self._seen: list[dict[Selection, float]] = [{} for _ in self._starts]
+        self._active = [i for i, part in enumerate(self._ledger.parts) if modelled(part)]
+
+    def _practise(self, bests: Sequence[Selection | None]) -> None:
+        """Play from the cheap starts, and from the best plans."""
+        homes = [self._home(i) for i in self._active]
+        expected = np.exp(self._surrogate.expected(homes)).tolist()
+        windows = [self._window(i, plan, loss) for i, plan, loss in zip(self._active, homes, expected, strict=True)]
+        better = [(i, plan) for i, plan in enumerate(bests) if plan is not None and i in self._active]
+        windows += [self._window(i, plan, self._ledger.known[plan]) for i, plan in better]
+        self._windows = len(windows)
+        self._environment.recentre(windows)
+        self._model.set_env(self._environment, force_reset=True)
         steps = self._options.rollouts * self._options.episodes * len(self._ledger.problem.units)
         self._model.learn(steps, reset_num_timesteps=False)
 
     def _home(self, budget: int) -> Selection:
         return self._starts[budget].plans[0]
 
-    def _window(self, budget: int, plan: Selection) -> Window:
+    def _window(self, budget: int, plan: Selection, loss: float = 1.0) -> Window:
         part = self._ledger.parts[budget]
         ends = self._starts[budget].plans
         landmarks = (part.problem.equal, next((p for p in ends if p != part.problem.equal), ends[0]))
-        loss = part.known.get(plan, part.known[part.best] if part.best else 1.0)
         return Window(plan, loss, self._options.radius, part.problem.capacity_bytes, landmarks)
 
     def _score(self, plans: Sequence[Selection]) -> Floats:
+        """What plans earn; episodes take the windows of `_practise` in turn."""
+        windows = np.arange(len(plans)) % self._windows
+        guesses = self._guessed(plans)
+        for plan, window in zip(plans, windows.tolist(), strict=True):
+            if plan not in self._ledger.known:
+                self._seen[self._active[window % len(self._active)]][plan] = guesses[plan]
+        hopes = np.array([self._ledger.known.get(plan, guesses.get(plan, math.inf)) for plan in plans])
+        return np.where(windows < len(self._active), np.exp(self._surrogate.expected(plans)), hopes)
+
+    def _guessed(self, plans: Sequence[Selection]) -> dict[Selection, float]:
+        """Optimistic bounds of the losses of plans that were not paid for."""
         known = self._ledger.known
-        rows = [self._seen[self._active[number % len(self._active)]] for number in range(len(plans))]
         guessed = {plan: guess for row in self._seen for plan, guess in row.items()}
         new = sorted({plan for plan in plans if plan not in known and plan not in guessed})
         if new:
             mean, deviation = self._surrogate.predict(new)
             guessed |= dict(zip(new, np.exp(mean - self._options.optimism * deviation).tolist(), strict=True))
-        for plan, row in zip(plans, rows, strict=True):
-            if plan not in known:
-                row[plan] = guessed[plan]
-        return np.array([known[p] if p in known else guessed[p] for p in plans])
+        return guessed
 
     def _buy(self, quota: float) -> int:
         each = math.ceil(max(1.0, quota / len(self._active)))

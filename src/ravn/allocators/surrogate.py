@@ -55,6 +55,12 @@ class Surrogate:
         left = 1 - ((cross @ self._inverse) * cross).sum(1)
         return mean, np.sqrt(np.maximum(left, 0) * self._variance)
 
+    def expected(self, plans: Sequence[Selection]) -> Floats:
+        """Mean of log(loss) but for the luck of single choices: what other networks may have in common; (plans,)."""
+        rows = np.array(plans, dtype=np.int64)
+        smooth: Floats = self._prior(rows) + self._shift + self._kernel(rows, luck=False) @ self._weights
+        return smooth
+
     def _look(self, table: Floats, plans: Ints) -> Floats:
         looked: Floats = table[np.arange(len(table)), plans]
         return looked
@@ -63,8 +69,8 @@ class Surrogate:
         prior: Floats = np.log(self._look(self._values, plans).sum(1))
         return prior
 
-    def _kernel(self, plans: Ints) -> Floats:
-        """k(plans, training plans)."""
+    def _kernel(self, plans: Ints, *, luck: bool = True) -> Floats:
+        """k(plans, training plans), or its part without the term for luck."""
         units = plans.shape[1]
         left, right = (np.sqrt(self._look(self._values, p)) for p in (plans, self._plans))
         lengths = np.linalg.norm(left, axis=1)[:, None] * np.linalg.norm(right, axis=1)
@@ -74,7 +80,7 @@ class Surrogate:
         left, right = self._look(self._octaves, plans), self._look(self._octaves, self._plans)
         squares = (left**2).sum(1)[:, None] + (right**2).sum(1) - 2 * left @ right.T
         differ = 1 - self._one_hot(plans) @ self._one_hot(self._plans).T
-        kernel: Floats = (np.exp(-squares / (2 * units) - 2 * differ) + 1 - differ + together) / 3
+        kernel: Floats = (np.exp(-squares / (2 * units) - 2 * differ) + luck * (1 - differ) + together) / 3
         return kernel
 
     def _one_hot(self, plans: Ints) -> Floats:
