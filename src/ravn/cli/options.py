@@ -11,10 +11,15 @@ import typer
 from ravn.errors import InputError
 from ravn.plan import Budget
 
+TRAINING = "Training"
+"""Panel of the help for what is about training."""
+
 Data = Annotated[
     str,
     typer.Option(
-        help="digits | cifar10[:DIR] | cifar100[:DIR] | imagefolder:DIR | hf:NAME", metavar="DATA", show_default=False
+        help="digits | cifar10[:DIR] | cifar100[:DIR] | imagenet100:DIR | imagefolder:DIR | hf:NAME",
+        metavar="DATA",
+        show_default=False,
     ),
 ]
 Normalize = Annotated[
@@ -24,9 +29,15 @@ Normalize = Annotated[
 Weights = Annotated[Path | None, typer.Option(help="Float weights: .safetensors, or .pt/.pth of plain tensors.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0, max=2**32 - 1)]
 TensorBoard = Annotated[
-    bool, typer.Option("--tensorboard", help="Log the training: losses, bits per weight, rate, accuracy.")
+    bool,
+    typer.Option(
+        "--tensorboard", help="Log the training: losses, bits per weight, rate, accuracy.", rich_help_panel=TRAINING
+    ),
 ]
-Compile = Annotated[bool, typer.Option("--compile", help="Train with torch.compile; it asks for a C++ compiler.")]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Train with torch.compile; it asks for a C++ compiler.", rich_help_panel=TRAINING),
+]
 Device = Annotated[str, typer.Option(help="auto | cpu | cuda | mps")]
 
 
