@@ -140,7 +140,14 @@ def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: S
 
 
 def polished(
-    task: Task, coded: Coded, limit_bytes: int, *, allocator: str, settings: Settings, progress: Progress
+    task: Task,
+    coded: Coded,
+    limit_bytes: int,
+    *,
+    allocator: str,
+    trained: bool,
+    settings: Settings,
+    progress: Progress,
 ) -> Coded | None:
     """The same codes under biases and norms that were trained for them; None where these don't fit beside the codes.
 
@@ -151,11 +158,15 @@ def polished(
         coded: what the file would hold otherwise.
         limit_bytes: the largest allowed file.
         allocator: name of what decided bit-widths, which the file holds too.
+        trained: whether the codes are; biases and norms beside them are nearly right, and need the smaller moves.
         settings: recipe and seed of the training before.
         progress: is told how far the work is.
     """
+    recipe = settings.recipe
+    if not trained:
+        recipe = replace(recipe, learning_rate=recipe.learning_rate * recipe.other_rate)
     network = train_norms(
-        task, coded.quantized(), coded.encoded.keys(), recipe=settings.recipe, seed=settings.seed, progress=progress
+        task, coded.quantized(), coded.encoded.keys(), recipe=recipe, seed=settings.seed, progress=progress
     )
     kept = mantissa_bits(network, limit_bytes)
     for bits in range(kept, max(kept - COARSER, 1) - 1, -1):

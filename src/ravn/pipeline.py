@@ -140,6 +140,7 @@ class _Run:
             coded,
             self.limits.limit_bytes,
             allocator=self.allocator.name,
+            trained=self.trained,
             settings=self.settings,
             progress=Later(self.progress, None),
         )

@@ -84,7 +84,7 @@ def test_it_takes_a_share_of_the_training_and_400_steps_at_most() -> None:
 def test_the_polished_file_keeps_its_codes_and_its_limit(task: Task, coded: Coded, spare: int) -> None:
     limit = file_bytes(task, coded, 600) + spare
     found = finetuning.polished(
-        task, coded, limit, allocator="equal", settings=Settings(recipe=RECIPE), progress=Silent()
+        task, coded, limit, allocator="equal", trained=True, settings=Settings(recipe=RECIPE), progress=Silent()
     )
     if found is None:
         assert not spare
@@ -97,6 +97,8 @@ def test_the_polished_file_keeps_its_codes_and_its_limit(task: Task, coded: Code
 def test_without_room_there_is_none(task: Task, coded: Coded) -> None:
     limit = file_bytes(task, coded, 600) - 60
     assert (
-        finetuning.polished(task, coded, limit, allocator="equal", settings=Settings(recipe=RECIPE), progress=Silent())
+        finetuning.polished(
+            task, coded, limit, allocator="equal", trained=True, settings=Settings(recipe=RECIPE), progress=Silent()
+        )
         is None
     )
