@@ -97,3 +97,17 @@ def test_the_order_of_the_known_plans_does_not_matter(problem, known):
     backwards = dict(reversed(known.items()))
     first, second = (Surrogate(problem, additive(problem), losses).predict(new) for losses in (known, backwards))
     np.testing.assert_allclose(first, second, rtol=1e-8, atol=1e-10)
+
+
+def test_what_is_expected_of_other_networks_leaves_the_luck_of_single_choices_out(problem):
+    table, plans = additive(problem), plans_of(problem, 60)
+    choice = plans[0][0]
+    known = {plan: (1.5 if plan[0] == choice else 1.0) * table.value(plan) for plan in plans}
+    surrogate = Surrogate(problem, table, known)
+    unlucky = [(choice, *plan[1:]) for plan in plans_of(problem, 20, seed=9)]
+    mean, _ = surrogate.predict(unlucky)
+    prior = np.log([table.value(plan) for plan in unlucky])
+    expected = surrogate.expected(unlucky)
+    assert (mean - prior).mean() > (expected - prior).mean() + 0.02
+    even = Surrogate(problem, table, {plan: 7 * table.value(plan) for plan in plans})
+    np.testing.assert_allclose(even.expected(unlucky), prior + np.log(7), atol=1e-9)
