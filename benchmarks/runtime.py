@@ -24,8 +24,8 @@ from ravn.exporters.inputs import example_input
 from ravn.exporters.programs import outputs_of
 from ravn.exporters.runtimes import onnx_runtimes, torch_runtimes
 from ravn.layers import set_weights, weight_layers
+from ravn.loading import load
 from ravn.metrics.latency import latencies
-from ravn.pipeline import load
 from ravn.runtime import FixedRate, fixed_rates, unpacked
 
 OPEN, CLOSE = "<!-- runtime -->", "<!-- /runtime -->"

@@ -18,7 +18,8 @@ from ravn.version import __version__
 
 if TYPE_CHECKING:
     from ravn.artifact import Artifact, read
-    from ravn.pipeline import Compressed, compress, load, save
+    from ravn.loading import load
+    from ravn.pipeline import Compressed, compress, save
     from ravn.plan import Budget, Plan
     from ravn.result import Result
     from ravn.settings import Settings
@@ -53,7 +54,7 @@ _HOMES = {
     "Settings": "settings",
     "Task": "task",
     "compress": "pipeline",
-    "load": "pipeline",
+    "load": "loading",
     "read": "artifact",
     "save": "pipeline",
 }

@@ -5,8 +5,9 @@ import time
 from ravn import stages
 from ravn.artifact import pack
 from ravn.fixed_plans import FixedPlan, fitted, four_bits
+from ravn.loading import loaded_from
+from ravn.measuring import measurement, parameter_count
 from ravn.metrics import top1_accuracy
-from ravn.pipeline import loaded_from, measurement, parameter_count
 from ravn.progress import Progress, Silent
 from ravn.result import Measurement
 from ravn.settings import Settings

@@ -1,38 +1,32 @@
 """The paper in one function: cluster, decide, fine-tune, pack, measure."""
 
-import copy
-import platform
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from ravn import finetuning, stages
-from ravn.adapters import rebuild_model
 from ravn.allocators.problem import Allocation, Allocator
-from ravn.artifact import fill, pack, read, unpack
+from ravn.artifact import pack
 from ravn.batches import size
 from ravn.codecs import Codec
 from ravn.deciding import Decision, decide, limits_of
 from ravn.errors import BudgetError, InputError
 from ravn.fidelity import finite_outputs
 from ravn.fixed_plans import FixedPlan
+from ravn.loading import loaded_from
+from ravn.measuring import FLOAT_BYTES, measurement, parameter_count, versions
 from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
 from ravn.plan import Budget, Plan
 from ravn.progress import Later, Progress, Silent
-from ravn.result import Measurement, Result
-from ravn.runtime import fixed_rates, pack_network
+from ravn.result import Result
 from ravn.scoring import Judge, connected
 from ravn.settings import Settings
 from ravn.stages import Coded
 from ravn.task import Task
-from ravn.version import __version__
 from ravn.writing import write_atomic
 
-FLOAT_BYTES = 4
-RUNTIMES = ("float", "packed")
 CHEAP = "knapsack's or the equal step, from which it began"
 
 
@@ -350,82 +344,6 @@ def _check(settings: Settings, allocator: Allocator | FixedPlan) -> None:
         )
 
 
-def measurement(
-    method: str,
-    accuracy: float,
-    file_bytes: int,
-    parameters: int,
-    evaluations: int,
-    seconds: float,
-) -> Measurement:
-    """A row of the headline table."""
-    return Measurement(
-        method,
-        accuracy,
-        file_bytes,
-        8 * file_bytes / parameters,
-        FLOAT_BYTES * parameters / file_bytes,
-        evaluations,
-        seconds,
-    )
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Number of parameters; tied ones count once."""
-    return sum(p.numel() for p in model.parameters())
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed the result, and the processor's kind."""
-    return {
-        "ravn": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
-
-
-def loaded_from(data: bytes, model: nn.Module) -> nn.Module:
-    """A copy of a network with the weights that the bytes of a file hold."""
-    network = copy.deepcopy(model).eval()
-    fill(network, unpack(data))
-    return network
-
-
 def save(compressed: Compressed, path: str | Path) -> None:
     """Write the file, atomically."""
     write_atomic(Path(path), compressed.data)
-
-
-def load(
-    path: str | Path, model: nn.Module | None = None, *, runtime: str = "float", weight_cache_bytes: int = 0
-) -> nn.Module:
-    """Read a `.ravn` file as a network in eval mode.
-
-    Args:
-        path: the file.
-        model: a network to fill, in place; without it the network is rebuilt from the name in the
-            file.
-        runtime: "float" for plain weights; "packed" to keep them in fixed-length codes, each layer's unpacked when
-            it runs.
-        weight_cache_bytes: in the packed runtime, float weights of so many bytes stay unpacked.
-
-    Raises:
-        ArtifactError: the file is truncated, altered, foreign or newer.
-        InputError: there is no such file or runtime, or its network has no name and none was passed, or they
-            don't fit.
-    """
-    if runtime not in RUNTIMES or weight_cache_bytes < 0:
-        raise InputError(
-            f"runtime={runtime!r} with a weight cache of {weight_cache_bytes} bytes is impossible; give "
-            f"{' or '.join(map(repr, RUNTIMES))}, and 0 bytes or more"
-        )
-    artifact = read(Path(path))
-    if model is None:
-        if not artifact.model:
-            raise InputError(f"{path} doesn't say how its network is built; pass the module: ravn.load(path, model)")
-        model = rebuild_model(artifact.model, artifact.preprocessing.get("classes"))
-    fill(model, artifact)
-    if runtime == "packed":
-        pack_network(model, fixed_rates(artifact.layers), artifact.tied, weight_cache_bytes)
-    return model.eval()

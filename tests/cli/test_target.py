@@ -7,7 +7,7 @@ import pytest
 from ravn.artifact import read
 from ravn.exporters.inputs import example_input
 from ravn.exporters.programs import traced
-from ravn.pipeline import load
+from ravn.loading import load
 from ravn.runtime import fixed_rates
 
 BITS = 4.0

@@ -2,19 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from ravn.adapters import make_task
-from ravn.allocators import ALLOCATORS, Allocator, PPOAllocator, allocator_from_name
+from ravn.allocators import Allocator, PPOAllocator, allocator_from_name
 from ravn.allocators.policies import read_policy
-from ravn.arms import ARMS
 from ravn.arms import arm as arm_of
+from ravn.cli import compress_options as given
 from ravn.cli.front import finish_front
 from ravn.cli.jobs import Job, Jobs
 from ravn.cli.options import (
-    TRAINING,
     Compile,
     Data,
     Device,
@@ -35,94 +31,40 @@ from ravn.task import Task
 from ravn.training import processes
 
 DEFAULT_ALLOCATOR = "ppo"
-TARGETS = ("file", "export")
 UNTRAINED = ("cifar:", "digits:", "imagenet:")
 """Families of networks that come without weights."""
-BUDGET, DECISION = "Budget (exactly one of bits, bytes, ratio)", "Decision"
-"""Panels of the help."""
 
 
 def compress(  # noqa: PLR0913 - one option each
-    model: Annotated[
-        str, typer.Option(help="cifar:resnet20 | timm:NAME | hf:NAME | python:package.module:factory", metavar="NAME")
-    ],
+    model: given.Model,
     data: Data,
-    out: Annotated[Path, typer.Option(help="Run folder: model.ravn, plan.json, result.json, report.html, ...")],
+    out: given.Out,
     weights: Weights = None,
     normalize: Normalize = None,
-    bits: Annotated[
-        str | None,
-        typer.Option(
-            help="Budget: bits of the whole file per parameter; several, as in 1.0,2.0, make one file each.",
-            metavar="X[,...]",
-            rich_help_panel=BUDGET,
-        ),
-    ] = None,
-    size_bytes: Annotated[
-        str | None,
-        typer.Option("--bytes", help="Budget: bytes of the file.", metavar="N[,...]", rich_help_panel=BUDGET),
-    ] = None,
-    ratio: Annotated[
-        str | None,
-        typer.Option(help="Budget: float32 bytes over bytes of the file.", metavar="X[,...]", rich_help_panel=BUDGET),
-    ] = None,
-    allocator: Annotated[
-        str, typer.Option(help=" | ".join(ALLOCATORS), metavar="NAME", rich_help_panel=DECISION)
-    ] = DEFAULT_ALLOCATOR,
-    arm: Annotated[
-        str | None,
-        typer.Option(help=f"Ablation (Table 6): {' | '.join(ARMS)}", metavar="NAME", rich_help_panel=DECISION),
-    ] = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            help="Begin with the policy.safetensors of another run; --evaluations 0 trains it no further.",
-            metavar="FILE",
-            rich_help_panel=DECISION,
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs of fine-tuning; 0 looks at no label.", min=0, rich_help_panel=TRAINING)
-    ] = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            help="Larger network that training imitates, with its weights.",
-            metavar="NAME[=FILE]",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
-    evaluations: Annotated[
-        int | None, typer.Option(help="Plans that the search may score.", min=0, rich_help_panel=DECISION)
-    ] = None,
-    preset: Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")] = "default",
-    target: Annotated[
-        str,
-        typer.Option(
-            help="file | export: what the budget counts, an entropy-coded file or codes of fixed length.",
-            rich_help_panel=BUDGET,
-        ),
-    ] = TARGETS[0],
-    seed: Seed = 0,
-    device: Device = "auto",
-    workers: Annotated[
-        str | None,
-        typer.Option(
-            help="Score plans on Ray: N processes here, or a cluster's address.",
-            metavar="N|ADDRESS",
-            rich_help_panel=DECISION,
-        ),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")] = False,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Also measure fixed-rate baselines.")] = False,
+    bits: given.Bits = None,
+    size_bytes: given.Bytes = None,
+    ratio: given.Ratio = None,
+    target: given.Target = given.TARGETS[0],
+    allocator: given.AllocatorName = DEFAULT_ALLOCATOR,
+    arm: given.Arm = None,
+    policy: given.Policy = None,
+    evaluations: given.Evaluations = None,
+    workers: given.Workers = None,
+    epochs: given.Epochs = None,
+    teacher: given.Teacher = None,
     tensorboard: TensorBoard = False,
     compile_network: Compile = False,
+    preset: given.Preset = "default",
+    seed: Seed = 0,
+    device: Device = "auto",
+    resume: given.Resume = False,
+    baselines: given.Baselines = False,
 ) -> None:
     """Compress a trained network into at most the given bytes."""
     options = {k: v for k, v in locals().items() if k not in ("out", "resume", "tensorboard", "compile_network")}
     budgets = chosen_budgets(bits, size_bytes, ratio)
-    if target not in TARGETS:
-        raise InputError(f"--target {target} is impossible; give {' or '.join(TARGETS)}")
+    if target not in given.TARGETS:
+        raise InputError(f"--target {target} is impossible; give {' or '.join(given.TARGETS)}")
     settings = settings_of(preset, epochs=epochs, seed=seed, device=chosen_device(device))
     settings = replace(settings, fixed_rate=target == "export", workers=workers)
     if evaluations is not None:

@@ -11,8 +11,8 @@ from ravn.artifact import read
 from ravn.batches import size
 from ravn.cli.options import Data, Device, Normalize, chosen_device
 from ravn.cli.progress import Bars
+from ravn.loading import load
 from ravn.metrics import top1_accuracy
-from ravn.pipeline import load
 
 
 def evaluate(

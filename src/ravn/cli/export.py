@@ -20,7 +20,7 @@ from ravn.exporters.inputs import example_input
 from ravn.exporters.programs import program_bytes, program_from, state_dict_bytes, traced
 from ravn.exporters.sessions import Run, session
 from ravn.exporters.verification import INT8, ROUNDING, accuracies, ensure_as_accurate, largest_difference
-from ravn.pipeline import load
+from ravn.loading import load
 from ravn.plan import Plan
 from ravn.runtime import FixedRate, fixed_rates
 from ravn.writing import write_atomic, write_package_atomic

@@ -17,10 +17,11 @@ from ravn.errors import RavnError
 from ravn.exporters.inputs import ensure_taken, example_input
 from ravn.exporters.runtimes import onnx_runtimes, torch_runtimes
 from ravn.exporters.verification import random_like
+from ravn.loading import load
+from ravn.measuring import versions
 from ravn.metrics.energy import energy_per_thousand
 from ravn.metrics.memory import resident_bytes
 from ravn.metrics.runtimes import RuntimeRow, measure_runtimes
-from ravn.pipeline import load, versions
 from ravn.runtime import fixed_rates
 
 MEGA = 1e6

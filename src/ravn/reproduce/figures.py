@@ -17,7 +17,7 @@ from ravn.adapters import make_task
 from ravn.codecs.kmeans_vectors import kmeans_vectors, nearest_vectors
 from ravn.errors import InputError, MissingPackageError
 from ravn.layers import weight_layers
-from ravn.pipeline import load
+from ravn.loading import load
 from ravn.reports.charts import scatter
 from ravn.reproduce.catalogue import NORMALIZATIONS
 from ravn.reproduce.cells import PROPOSED, Results

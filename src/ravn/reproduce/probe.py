@@ -15,9 +15,9 @@ from ravn.artifact import read
 from ravn.errors import RavnError
 from ravn.exporters.inputs import example_input
 from ravn.exporters.verification import random_like
+from ravn.loading import RUNTIMES, load
 from ravn.metrics.memory import resident_bytes, tensor_bytes
 from ravn.metrics.runtimes import Runtime, measure_runtimes
-from ravn.pipeline import RUNTIMES, load
 
 REPEATS = 5
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ravn.pipeline import versions
+from ravn.measuring import versions
 
 _CPUINFO = Path("/proc/cpuinfo")
 

@@ -11,10 +11,12 @@ from ravn.allocators import Allocator
 from ravn.arms import arm
 from ravn.batches import size
 from ravn.fixed_plans import FIXED_PLANS, FixedPlan
+from ravn.loading import loaded_from
+from ravn.measuring import parameter_count
 from ravn.metrics import top1_accuracy
 from ravn.metrics.energy import Energy, energy_of
 from ravn.metrics.precision import macro_average_precision, probabilities
-from ravn.pipeline import Compressed, compress, loaded_from, parameter_count
+from ravn.pipeline import Compressed, compress
 from ravn.plan import Budget
 from ravn.progress import Progress, Silent
 from ravn.reproduce.catalogue import NORMALIZATIONS, Sources
