@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ravn.calibration import Moments, input_moments, layer_inputs
+from ravn.calibration import Moments, weight_moments
 from ravn.codecs.base import as_matrix
 from ravn.layers import unfolded_inputs
 
@@ -106,16 +106,17 @@ def test_inputs_are_seen_however_they_are_passed() -> None:
     torch.manual_seed(0)
     model, batch = Branches(), torch.randn(5, 4)
     output = model(batch)
-    seen = layer_inputs(model, model.second, batch)
-    assert seen is not None
-    torch.testing.assert_close(seen, model.first(batch).detach())
-    assert not seen.requires_grad
-    assert layer_inputs(model, model.idle, batch) is None
-    assert input_moments(model, model, "idle.weight", [batch]) is None
-    assert input_moments(model, model, "free", [batch]) is None
-    assert input_moments(model, model, "attention.in_proj_weight", [batch]) is None
-    assert input_moments(model, model, "second.weight", [batch]) is not None
+    names = ["idle.weight", "second.weight", "free", "attention.in_proj_weight", "first.weight"]
+    seen = dict(weight_moments(model, model, names, [batch]))
+    assert list(seen) == ["idle.weight", "free", "first.weight", "second.weight", "attention.in_proj_weight"]
+    assert all(seen[name] is None for name in ("idle.weight", "free", "attention.in_proj_weight"))
+    hidden = model.first(batch).detach()
+    torch.testing.assert_close(seen["second.weight"].second[0], hidden.mT @ hidden / len(hidden))
     assert torch.equal(model(batch), output)
+
+
+def moments_of(name: str, ours: nn.Module, floats: nn.Module, batches: list[Tensor]) -> Moments | None:
+    return dict(weight_moments(ours, floats, [name], batches))[name]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -124,14 +125,14 @@ def test_moments_are_means_over_all_vectors(dtype: torch.dtype) -> None:
     ours = nn.Sequential(nn.Linear(6, 8), nn.Unflatten(1, (4, 2)), nn.Conv1d(4, 4, 1, groups=2)).to(dtype)
     floats = nn.Sequential(nn.Linear(6, 8), *ours[1:]).to(dtype)
     batches = [torch.randn(n, 6, dtype=dtype) for n in (50, 7)]
-    moments = input_moments(ours, floats, "2.weight", batches)
+    moments = moments_of("2.weight", ours, floats, batches)
     assert moments is not None
     assert moments.second.dtype == moments.cross.dtype == torch.float32
     with torch.no_grad():
         q, x = ((m[:2](torch.cat(batches))).float().reshape(57, 2, 2, 2) for m in (ours, floats))
     torch.testing.assert_close(moments.second, torch.einsum("bgip,bgjp->gij", q, q) / 114, rtol=1e-2, atol=1e-3)
     torch.testing.assert_close(moments.cross, torch.einsum("bgip,bgjp->gij", x - q, q) / 114, rtol=1e-2, atol=1e-3)
-    same = input_moments(ours, ours, "2.weight", batches)
+    same = moments_of("2.weight", ours, ours, batches)
     assert same is not None
     assert torch.equal(same.second, moments.second)
     assert not same.cross.any()

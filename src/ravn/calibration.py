@@ -1,7 +1,7 @@
 """What unlabelled images say about a layer: the moments of its inputs, in the float and in the quantized network."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ravn.codecs.rounding import Curvature, cholesky_damped, curvature
 from ravn.codecs.spectrum import analysed_moment
-from ravn.layers import owner, unfolded_inputs
+from ravn.layers import unfolded_inputs
+from ravn.lockstep import lockstep
 
 
 @dataclass(frozen=True)
@@ -56,66 +57,58 @@ class Moments:
         return (blocks + shift).reshape(weight.shape).to(weight.dtype)
 
 
-class _InputsSeenError(Exception):
-    """Stops a forward pass at the layer whose inputs were wanted."""
+def weight_moments(
+    quantized: nn.Module, reference: nn.Module, names: Sequence[str], batches: Sequence[Tensor]
+) -> Generator[tuple[str, Moments | None], None, None]:
+    """Moments of the inputs of layer after layer, in the order in which the network calls them.
 
-
-@contextmanager
-def _capturing(module: nn.Module) -> Iterator[list[Tensor]]:
-    seen: list[Tensor] = []
-
-    def hook(_: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        """Keep the inputs and end the pass."""
-        seen.append(next(iter((*inputs, *named.values()))).detach())
-        raise _InputsSeenError
-
-    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
-def layer_inputs(model: nn.Module, module: nn.Module, batch: Tensor) -> Tensor | None:
-    """What a module is first called with when the model sees a batch; None if it never is."""
-    with torch.no_grad(), _capturing(module) as seen:
-        try:
-            model(batch)
-        except _InputsSeenError:
-            return seen[0]
-    return None
-
-
-def input_moments(
-    quantized: nn.Module, reference: nn.Module, weight_name: str, batches: Sequence[Tensor]
-) -> Moments | None:
-    """Moments of the inputs of one layer over all batches.
+    Between two of them a layer may be quantized; those that follow see it.
 
     Args:
-        quantized: the network whose earlier layers are quantized already.
-        reference: the float network.
-        weight_name: name of the layer's weight.
+        quantized: the network whose layers are being quantized.
+        reference: the float network; may be the same.
+        names: of the weights.
         batches: network inputs.
 
-    Returns:
-        None where the layer is not a product that can be compensated (embeddings, transposed and
-        3-d convolutions, weights that are used without calling their module).
+    Yields:
+        Name of a weight, and the moments; None where its layer is not a product that can be compensated (embeddings,
+        transposed and 3-d convolutions, modules that are never called). Those that are never called come first.
     """
-    inner, outer = owner(quantized, weight_name), owner(reference, weight_name)
+    owned: dict[str, list[str]] = {}
+    for name in names:
+        owned.setdefault(name.rpartition(".")[0], []).append(name)
+    called = _called(quantized, owned, batches[0][:1]) if batches else []
+    yield from ((name, None) for module in owned if module not in called for name in owned[module])
+    runs = [(quantized, batch) for batch in batches]
+    if reference is not quantized:
+        runs += [(reference, batch) for batch in batches]
+    with closing(lockstep(runs, called)) as stops:
+        for place, seen in stops:
+            pairs = [(seen[k], seen.get(len(batches) + k)) for k in range(len(batches)) if k in seen]
+            moments = _moments(quantized.get_submodule(place), pairs)
+            yield from ((name, moments) for name in owned[place])
+
+
+def _called(model: nn.Module, names: Collection[str], batch: Tensor) -> list[str]:
+    """Those of the named modules that a network calls."""
+    with closing(lockstep([(model, batch)], names)) as stops:
+        return [name for name, _ in stops]
+
+
+def _moments(module: nn.Module, pairs: Sequence[tuple[Tensor, Tensor | None]]) -> Moments | None:
+    """Moments of inputs in the quantized network, and in the float network where those are known."""
     second, cross, count = torch.zeros(1), torch.zeros(1), 0
-    for batch in batches:
-        ours = layer_inputs(quantized, inner, batch)
-        if ours is None or (vectors := unfolded_inputs(inner, ours)) is None:
+    for ours, theirs in pairs:
+        vectors = unfolded_inputs(module, ours)
+        if vectors is None:
             return None
         vectors = vectors.float()
         second = _grown(second, vectors, vectors)
         count += vectors.shape[1]
-        if quantized is not reference:
-            theirs = layer_inputs(reference, outer, batch)
-            floats = None if theirs is None else unfolded_inputs(outer, theirs)
-            if floats is not None:
-                cross = _grown(cross, floats.float() - vectors, vectors)
-    return Moments(second.div_(count), cross.div_(count).expand_as(second))
+        floats = None if theirs is None else unfolded_inputs(module, theirs)
+        if floats is not None:
+            cross = _grown(cross, floats.float() - vectors, vectors)
+    return Moments(second.div_(count), cross.div_(count).expand_as(second)) if count else None
 
 
 def _grown(total: Tensor, left: Tensor, right: Tensor) -> Tensor:

@@ -3,12 +3,13 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from ravn.calibration import Moments, input_moments
+from ravn.calibration import Moments, weight_moments
 from ravn.codecs import Codec, Encoded, Grid, SteppedCodec, TrellisCodec, decoded, nearest
 from ravn.codecs.base import as_matrix
 from ravn.codecs.rounding import cheapest, compensate
@@ -101,12 +102,14 @@ def encode_network(
     """
     quantized = copy.deepcopy(model).eval()
     result: dict[str, Encoded] = {}
-    for name in progress(codecs):
-        weight = model.get_parameter(name)
-        moments = input_moments(quantized, model, name, batches) if batches else None
-        result[name] = encode_layer(weight, codecs[name], moments, rate_price=rate_price)
-        set_weights(quantized, [(name, decoded(result[name]))])
-    return result
+    moved = iter(progress(codecs))
+    with closing(weight_moments(quantized, model, list(codecs), batches)) as layers:
+        for name, moments in layers:
+            next(moved, None)
+            result[name] = encode_layer(model.get_parameter(name), codecs[name], moments, rate_price=rate_price)
+            set_weights(quantized, [(name, decoded(result[name]))])
+    next(moved, None)
+    return {name: result[name] for name in codecs}
 
 
 def coarser(codec: Codec, coarseness: float) -> Codec:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ravn.calibration import input_moments
 from ravn.codecs import EntropyCodec, decoded
 from ravn.runtime import fixed_rate, unpacked
+from ravn.runtime.stages import PLANE_BITS, pieces
 from ravn.scoring.options import (
     STEP_EXPONENTS,
     Options,
@@ -21,6 +21,7 @@ from ravn.scoring.options import (
     entropy_bytes,
     layer_options,
 )
+from slow_moments import input_moments
 
 
 def gaussian(*shape: int, seed: int = 0) -> Tensor:
@@ -193,4 +194,6 @@ def test_codebooks_are_counted_in_codes_of_fixed_length() -> None:
         assert form is not None
         assert torch.equal(unpacked(form), quantized)
         assert len(quantized.unique()) <= 2**codec.bits
-        assert form.size_bytes <= choice.size_bytes <= codec.bits * weight.numel() / 8 + 4 * 2**codec.bits + 8
+        # Wider codes are taken where that saves a plane and costs less than one.
+        most = codec.bits * weight.numel() / 8 + PLANE_BITS / 8 * (len(pieces(codec.bits)) - 1)
+        assert form.size_bytes <= choice.size_bytes <= most + 4 * 2**codec.bits + 8

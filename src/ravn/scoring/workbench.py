@@ -3,13 +3,14 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ravn.allocators.problem import FLOAT, Problem, Selection
-from ravn.calibration import Moments, input_moments
+from ravn.calibration import Moments, weight_moments
 from ravn.codecs import Codec, EntropyCodec
 from ravn.plan import Layer
 from ravn.scoring.judge import Judge
@@ -170,16 +171,22 @@ def prepare(
     exponents = step_exponents(math.log2(step / finest))
     places = {layer.name: i / max(len(layers) - 1, 1) for i, layer in enumerate(layers)}
     kinds = {layer.name: layer for layer in layers}
-    prepared = []
-    for name in progress(places):
+    moved, found = iter(progress(places)), dict[str, Options]()
+
+    def note(name: str, moments: Moments | None) -> None:
+        """Prepare the options of a layer."""
+        next(moved, None)
         weight = model.get_parameter(name).detach()
         traits = layer_traits(kinds[name], weight, places[name])
         if clusters:
-            prepared.append(cluster_options(name, weight, clusters, traits))
-            continue
-        moments: Moments | None = input_moments(model, model, name, batches)
-        if fixed_rate:
-            prepared.append(codebook_options(name, weight, moments, traits))
+            found[name] = cluster_options(name, weight, clusters, traits)
+        elif fixed_rate:
+            found[name] = codebook_options(name, weight, moments, traits)
         else:
-            prepared.append(layer_options(name, weight, moments, step, traits, exponents=exponents))
-    return prepared
+            found[name] = layer_options(name, weight, moments, step, traits, exponents=exponents)
+
+    with closing(weight_moments(model, model, names, [] if clusters else batches)) as seen:
+        for name, moments in seen:
+            note(name, moments)
+    next(moved, None)
+    return [found[name] for name in names]
