@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ravn import stages
+from ravn.batches import first_images
 from ravn.codecs import ClusterCodec, Codec, EntropyCodec, TrellisCodec
 from ravn.encoding import encode_network
 from ravn.progress import Silent
 from ravn.scoring import Judge
-from ravn.stages import Coded, Inputs, refined
+from ravn.stages import LEAST_IMAGES, MOST_WAITING_BYTES, Coded, Inputs, refined, side_by_side
 
 NAMES = ("0.weight", "2.weight")
 
@@ -55,3 +57,16 @@ def test_codes_stay_that_cannot_be_refined_or_leave_no_room(network: nn.Module) 
         unseen = Inputs([], [], INPUTS.holdout)
         found = refined(codes, network, payload_bytes(codes), judge=judge, inputs=unseen, progress=Silent())
         assert found is codes
+
+
+def test_as_many_images_wait_side_by_side_as_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 8, 1), nn.Flatten(), nn.Linear(8 * 100, 4))
+    image = torch.zeros(1, 1, 10, 10)
+    assert side_by_side(model, image) == MOST_WAITING_BYTES // (4 * 8 * 100 * 4)
+    monkeypatch.setattr(stages, "MOST_WAITING_BYTES", 1)
+    assert side_by_side(model, image) == LEAST_IMAGES
+    batches = [torch.arange(6.0), torch.arange(6.0, 9.0)]
+    for count in range(12):
+        kept = first_images(batches, count)
+        assert torch.equal(torch.cat([*kept, torch.zeros(0)]), torch.arange(9.0)[:count])
+        assert [len(b) for b in kept] == [n for n in (min(count, 6), min(max(count - 6, 0), 3)) if n]

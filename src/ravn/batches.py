@@ -80,3 +80,13 @@ def calibration_inputs(
         stored, _ = fetch(task.train, rows.tolist())
         inputs.append(network_inputs(task.augment(stored, generator), task.transform, device))
     return inputs
+
+
+def first_images(batches: Sequence[Tensor], count: int) -> list[Tensor]:
+    """The first so many images of some batches, in the same batches."""
+    kept: list[Tensor] = []
+    for batch in batches:
+        left = count - sum(map(len, kept))
+        if left > 0:
+            kept.append(batch[:left])
+    return kept

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from ravn.allocators.ledger import logged
 from ravn.allocators.problem import Allocation, Allocator, Problem, Selection, allocations
 from ravn.artifact import Artifact, least_bytes, size_bytes
-from ravn.batches import calibration_inputs
+from ravn.batches import calibration_inputs, first_images
 from ravn.batchnorm import canonical, shortened
 from ravn.codecs import Codec, Encoded, EntropyCodec, TrellisCodec, decoded
 from ravn.codecs.base import matrix_shape
 from ravn.codecs.dependent import LONGEST
 from ravn.encoding import encode_network, encode_within
 from ravn.errors import BudgetError, InputError
+from ravn.fidelity import observed
 from ravn.layers import set_weights, tied_parameters, weight_layers
 from ravn.plan import Layer
 from ravn.progress import Progress
@@ -35,6 +36,9 @@ INDEX_SHARE = 0.75
 
 SPARE_BITS, MOST_BITS = 4, 23
 """Bits of mantissa of biases and batch norms beyond the bits per weight of the budget, and all that a float32 has."""
+
+MOST_WAITING_BYTES, LEAST_IMAGES = 4 << 30, 32
+"""Memory for images that wait at a layer while it is compensated; and the fewest that are looked at all the same."""
 
 MARGIN_BYTES = 32
 """Room for the header bytes that depend on the codes."""
@@ -101,16 +105,30 @@ def draw_inputs(task: Task, settings: Settings) -> Inputs:
     Raises:
         InputError: there are no training images to draw.
     """
+    device = torch.device(settings.device)
     counts = (settings.calibration_images, settings.search_images, settings.holdout_images)
     drawn, skip = [], 0
     for count in counts:
-        device = torch.device(settings.device)
         drawn.append(calibration_inputs(task, count, seed=settings.seed, skip=skip, device=device))
         skip += count
     if not drawn[0]:
         raise InputError("there are no training images to draw from; a few hundred are needed, without labels")
     # A data set too small for three disjoint sets shares the first.
-    return Inputs(*(batches or drawn[0] for batches in drawn))
+    calibration, search, holdout = (batches or drawn[0] for batches in drawn)
+    return Inputs(first_images(calibration, side_by_side(task.model, calibration[0][:1])), search, holdout)
+
+
+def side_by_side(model: nn.Module, image: Tensor) -> int:
+    """How many images compensation can keep in memory: each has the inputs of two layers waiting, in two networks."""
+    leaves = [name for name, module in model.named_modules() if name and not any(module.children())]
+    with torch.no_grad(), observed(model, leaves, _size_bytes) as sizes:
+        model(image)
+    largest = max((int(size) for size in sizes.values()), default=1)
+    return max(MOST_WAITING_BYTES // (4 * max(largest, 1)), LEAST_IMAGES)
+
+
+def _size_bytes(_: str, output: object) -> Tensor:
+    return torch.tensor(output.nbytes if isinstance(output, Tensor) else 0)
 
 
 def artifact_of(task: Task, coded: Coded, allocator: str, limit_bytes: int) -> Artifact:
