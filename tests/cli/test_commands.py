@@ -175,7 +175,12 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_file(run_folder: Path, arg
     out = tmp_path / "r"
     words = [str(a) for a in (*arguments, "--bits", "2.0", "--allocator", "knapsack", "--out", out)]
     words[words.index("--evaluations") + 1] = "400"
-    process = subprocess.Popen([sys.executable, "-m", "ravn", *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ravn", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background are deaf to it
+    )
     deadline = time.monotonic() + 120
     while not (out / "search-1.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -11,7 +11,12 @@ import pytest
 SAID = "ravn: interrupted"
 
 
-def interrupted(words: list[object], module: str, before: Callable[[], object] | None = None) -> tuple[int, list[str]]:
+def listening() -> None:
+    """Before a command starts: let it hear Ctrl-C, also where these tests run in the background and don't."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def interrupted(words: list[object], module: str, before: Callable[[], object] = listening) -> tuple[int, list[str]]:
     """Exit code and lines of the error stream of a command that gets SIGINT as soon as a module has been imported."""
     command = [sys.executable, "-X", "importtime", "-m", "ravn", *map(str, words)]
     with subprocess.Popen(
