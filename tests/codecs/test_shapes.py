@@ -29,10 +29,7 @@ def test_powers_are_exact_at_octaves_and_rise_by_a_quarter_of_one(quarters: int)
 def test_levels_that_mirror_one_another_are_equally_likely(width: int, shape: int, reach: int, offset: int) -> None:
     # The level k + o/4 mirrors (-k - 1) + (4 - o)/4.
     found = masses(width, shape, -reach, 2 * reach + 1, offset)
-    if offset:
-        mirrored = masses(width, shape, -reach - 1, 2 * reach + 1, OFFSETS - offset)
-    else:
-        mirrored = found
+    mirrored = masses(width, shape, -reach - 1, 2 * reach + 1, OFFSETS - offset) if offset else found
     np.testing.assert_array_equal(found, mirrored[::-1])
 
 

@@ -100,9 +100,15 @@ def test_layers_in_evaluation_mode_share_nothing(case: Case) -> None:
 def test_layers_come_back_as_they_were_even_after_an_error() -> None:
     model = nn.Sequential(nn.Conv2d(3, 3, 1), trained(nn.BatchNorm2d(3)), nn.ReLU())
     own = [set(vars(module)) for module in model.modules()]
-    with pytest.raises(RuntimeError, match="channels"), shared_statistics(model):
+    with shared_statistics(model):
         assert "forward" in vars(model[1])
-        model(torch.ones(1, 2, 1, 1))
+
+    def fail() -> None:
+        with shared_statistics(model):
+            model(torch.ones(1, 2, 1, 1))
+
+    with pytest.raises(RuntimeError, match="channels"):
+        fail()
     assert [set(vars(module)) for module in model.modules()] == own
 
 
