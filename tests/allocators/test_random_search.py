@@ -43,6 +43,17 @@ def test_whatever_is_wanted_becomes_a_plan_at_the_edge_of_the_capacity(
     assert is_full(problem, found)
 
 
+@given(seeds, st.integers(0, len(COUNTS) - 1))
+@quick
+def test_the_last_byte_is_spent(seed: int, unit: int) -> None:
+    generator = np.random.default_rng(seed)
+    plan = np.array([generator.integers(n) for n in COUNTS])
+    problem = some_problem(seed, 0)
+    problem = replace(problem, capacity_bytes=problem.size_bytes(tuple(plan)))
+    plan[unit] -= 1
+    assert is_full(problem, repaired(problem, plan, generator))
+
+
 @given(seeds, st.floats(0, 1.1))
 @quick
 def test_a_plan_at_the_edge_stays_as_it_is(seed: int, share: float) -> None:
