@@ -142,6 +142,19 @@ def test_a_size_that_falls_with_the_coarseness_is_met_in_a_few_steps(slope: floa
     assert abs(tried[-1][1] - target) <= 0.01 * target
 
 
+@given(st.floats(-4, 4), st.integers(11, 19))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_where_sizes_jump_over_the_target_the_search_closes_in_on_the_jump(jump: float, wanted: int) -> None:
+    tried = [(0.0, 2**20 if jump > 0 else 2**10)]
+    for _ in range(24):
+        following = next_coarseness(tried, 2.0**wanted)
+        tried.append((following, 2**20 if following < jump else 2**10))
+    low = max(t for t, size in tried if size == 2**20)
+    high = min(t for t, size in tried if size == 2**10)
+    assert 0 < high - low < 1e-3
+    assert low < jump <= high
+
+
 def test_only_steps_become_coarser() -> None:
     assert coarser(EntropyCodec(0.25), 1.5) == EntropyCodec(0.25 * 2**1.5)
     assert coarser(UniformCodec(3), 1.5) == UniformCodec(3)
