@@ -91,22 +91,25 @@ def decisions(task: Task, budgets: list[Budget], name: str = "local") -> list[De
     return decide_all(task, budgets, allocator, QUICK, log=None, progress=Silent())
 
 
-@pytest.mark.parametrize("name", ["equal", "local"])
-def test_every_budget_gets_a_codec_for_every_layer_in_the_order_asked_for(task: Task, name: str) -> None:
-    tight, ample = decisions(task, BUDGETS, name)
-    turned = decisions(task, BUDGETS[::-1], name)
-    assert [d.codecs for d in turned] == [ample.codecs, tight.codecs]
-    for found in (tight, ample):
-        assert set(found.codecs) == set(found.equal) == {layer.name for layer in checked_layers(task.model)}
-    steps = [[codec.step for codec in found.equal.values()] for found in (tight, ample)]
-    assert all(fine <= coarse for fine, coarse in zip(steps[1], steps[0], strict=True))
-    assert steps[1] != steps[0]
+@pytest.fixture(scope="module")
+def found(task: Task) -> list[Decision]:
+    return decisions(task, BUDGETS)
 
 
-def test_the_same_question_has_the_same_answer_and_leaves_the_network_alone(task: Task) -> None:
+def test_every_budget_gets_a_codec_for_every_layer_in_the_order_asked_for(task: Task, found: list[Decision]) -> None:
+    turned = decisions(task, BUDGETS[::-1])
+    assert [d.codecs for d in turned] == [d.codecs for d in found[::-1]]
+    for decision in found:
+        assert set(decision.codecs) == set(decision.equal) == {layer.name for layer in checked_layers(task.model)}
+    tight, ample = ([codec.step for codec in decision.equal.values()] for decision in found)
+    assert all(fine <= coarse for fine, coarse in zip(ample, tight, strict=True))
+    assert ample != tight
+
+
+def test_the_same_question_has_the_same_answer_and_leaves_the_network_alone(task: Task, found: list[Decision]) -> None:
     before = {name: tensor.clone() for name, tensor in task.model.state_dict().items()}
-    first, second = decisions(task, BUDGETS), decisions(task, BUDGETS)
-    assert [replace(d, seconds=0) for d in first] == [replace(d, seconds=0) for d in second]
+    again = decisions(task, BUDGETS)
+    assert [replace(d, seconds=0) for d in again] == [replace(d, seconds=0) for d in found]
     assert all(torch.equal(tensor, before[name]) for name, tensor in task.model.state_dict().items())
 
 
