@@ -133,3 +133,13 @@ def test_shortened_floats_are_near_and_have_the_bits_that_were_asked_for(values:
     assert torch.equal(mantissa * 2 ** (bits + 1), (mantissa * 2 ** (bits + 1)).round())
     assert torch.equal(shortened(short, bits), short)
     assert short.dtype == tensor.dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("bits", [1, 4, 9, 23])
+def test_the_largest_floats_are_not_rounded_up_to_infinity(bits: int, dtype: torch.dtype) -> None:
+    largest = torch.tensor([1.0, -1.0, 0.99]).to(dtype) * torch.finfo(dtype).max
+    short = shortened(largest, bits)
+    assert short.dtype == dtype
+    assert torch.isfinite(short).all()
+    assert ((short.double() / largest.double() - 1).abs() <= 2.0 ** -(bits + 1)).all()

@@ -1,14 +1,25 @@
 """From a plan to codes: the capacity is kept and filled, and errors are made up for."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ravn.codecs import ClusterCodec, CodebookCodec, Codec, Encoded, EntropyCodec, Grid, UniformCodec, decoded
-from ravn.encoding import coarser, encode_layer, encode_network, encode_within, priced_rounding, spacing
+from ravn.encoding import (
+    coarser,
+    encode_layer,
+    encode_network,
+    encode_within,
+    next_coarseness,
+    priced_rounding,
+    spacing,
+)
 from ravn.errors import BudgetError, InputError
 from ravn.layers import set_weights, weight_layers
 
@@ -109,6 +120,39 @@ def test_without_steps_the_price_of_a_bit_makes_room() -> None:
 
 def test_no_layers_fit_into_anything() -> None:
     assert encode_within(encoder({}), {}, 100) == ({}, {})
+
+
+@given(st.floats(0.2, 2.5), st.floats(-6, 6), st.floats(0, 0.5))
+@settings(deadline=None, derandomize=True, max_examples=100)
+def test_a_size_that_falls_with_the_coarseness_is_met_in_a_few_steps(slope: float, wanted: float, bend: float) -> None:
+    def size_at(coarseness: float) -> int:
+        return round(2 ** (20 - slope * (coarseness + bend * math.sin(coarseness))))
+
+    target = size_at(wanted)
+    tried = [(0.0, size_at(0.0))]
+    for _ in range(20):
+        if abs(tried[-1][1] - target) <= 0.01 * target:
+            break
+        following = next_coarseness(tried, target)
+        assert following != tried[-1][0]
+        # Towards the target, and never beyond what is known to be on its other side.
+        assert (following > tried[-1][0]) == (tried[-1][1] > target)
+        assert all(following < t for t, size in tried if size < target and t > tried[-1][0] and tried[-1][1] > target)
+        tried.append((following, size_at(following)))
+    assert abs(tried[-1][1] - target) <= 0.01 * target
+
+
+@given(st.floats(-4, 4), st.integers(11, 19))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_where_sizes_jump_over_the_target_the_search_closes_in_on_the_jump(jump: float, wanted: int) -> None:
+    tried = [(0.0, 2**20 if jump > 0 else 2**10)]
+    for _ in range(24):
+        following = next_coarseness(tried, 2.0**wanted)
+        tried.append((following, 2**20 if following < jump else 2**10))
+    low = max(t for t, size in tried if size == 2**20)
+    high = min(t for t, size in tried if size == 2**10)
+    assert 0 < high - low < 1e-3
+    assert low < jump <= high
 
 
 def test_only_steps_become_coarser() -> None:

@@ -37,8 +37,9 @@ def canonical(model: nn.Module) -> dict[str, Tensor]:
 def shortened(tensor: Tensor, mantissa_bits: int) -> Tensor:
     """Floats rounded to so many bits of mantissa behind the leading one, a relative error of 2^-(bits + 1) at most."""
     mantissa, exponent = torch.frexp(tensor.double())
-    whole = 2.0 ** (mantissa_bits + 1)
-    return torch.ldexp((mantissa * whole).round() / whole, exponent).to(tensor.dtype)
+    whole, most = 2.0 ** (mantissa_bits + 1), torch.finfo(tensor.dtype).max
+    # The largest of all would be rounded up to infinity.
+    return torch.ldexp((mantissa * whole).round() / whole, exponent).clamp(-most, most).to(tensor.dtype)
 
 
 def reestimated(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:

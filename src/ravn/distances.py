@@ -29,8 +29,10 @@ def l1(reference: Tensor, other: Tensor) -> Tensor:
 
 
 def cosine(reference: Tensor, other: Tensor) -> Tensor:
-    """One minus the mean cosine similarity of the images' features."""
-    return 1 - functional.cosine_similarity(reference.flatten(1), other.flatten(1), dim=1).mean()
+    """One minus the mean cosine similarity of the images' features; where both are zero, they are alike."""
+    ours, theirs = reference.flatten(1), other.flatten(1)
+    silent = ~(ours.any(1) | theirs.any(1))
+    return 1 - (functional.cosine_similarity(ours, theirs, dim=1) + silent).mean()
 
 
 def ssim(reference: Tensor, other: Tensor) -> Tensor:
@@ -55,14 +57,19 @@ def cka(reference: Tensor, other: Tensor) -> Tensor:
     It looks at a whole batch, and does not see a rotation or a scaling of all features.
     """
     ours, theirs = (_similarities(features) for features in (reference, other))
-    aligned = (ours * theirs).sum()
-    return 1 - aligned / (torch.linalg.norm(ours) * torch.linalg.norm(theirs)).clamp_min(LEAST)
+    silent = ~(ours.any() | theirs.any())
+    return 1 - ((ours * theirs).sum() + silent)
 
 
 def _similarities(features: Tensor) -> Tensor:
-    """Inner products of the images' centred features, shape (images, images)."""
-    centred = features.flatten(1) - features.flatten(1).mean(0)
-    return centred @ centred.mT
+    """Inner products of the images' centred features, of norm 1, or 0 of features that are all alike."""
+    # Scaled before they are multiplied: the squares of small features would be lost among what denominators add.
+    centred = _scaled(features.flatten(1) - features.flatten(1).mean(0))
+    return _scaled(centred @ centred.mT)
+
+
+def _scaled(matrix: Tensor) -> Tensor:
+    return matrix / torch.linalg.norm(matrix).clamp_min(LEAST)
 
 
 DISTANCES: dict[str, Distance] = {"l2": l2, "l1": l1, "cosine": cosine, "ssim": ssim, "cka": cka}

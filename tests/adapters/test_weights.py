@@ -38,6 +38,21 @@ def test_safetensors_round_trip(tmp_path: Path) -> None:
     assert filled.state_dict().keys() == STATE.keys()
 
 
+def test_tied_and_strided_weights_come_back_and_stay_tied(tmp_path: Path) -> None:
+    def tied() -> nn.Module:
+        model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Linear(4, 4), nn.Linear(4, 4))
+        model[2].weight = model[1].weight
+        return model.to(memory_format=torch.channels_last)
+
+    model, other = tied(), tied()
+    (tmp_path / "w.safetensors").write_bytes(weights_bytes(model))
+    read = load_weights(tmp_path / "w.safetensors")
+    fill_weights(other, read, "it")
+    assert other[2].weight is other[1].weight
+    assert read.keys() == model.state_dict().keys()
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
 def test_half_precision_weights_fill_a_float32_network(tmp_path: Path) -> None:
     save_file({k: v.half() for k, v in STATE.items() if v.is_floating_point()}, tmp_path / "w.safetensors")
     filled = network()

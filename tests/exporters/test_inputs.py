@@ -25,7 +25,9 @@ def test_a_shape_in_words_is_that_shape(sides: list[int], whole: bool) -> None:
     assert found.dtype == (torch.int64 if whole else torch.float32)
 
 
-@pytest.mark.parametrize("shape", ["", "x", "3x", "0", "3x0x3", "3x-1", "3X8", "1x1x1x1x1x1", "123456", "int8:3"])
+@pytest.mark.parametrize(
+    "shape", ["", "x", "3x", "0", "3x0x3", "00x3", "3x-1", "3X8", "1x1x1x1x1x1", "123456", "int8:3"]
+)
 def test_other_words_are_refused(shape: str) -> None:
     with pytest.raises(InputError, match=f"--input '{shape}' is not understood; give a shape such as 3x224x224"):
         example_input({}, shape)
@@ -107,3 +109,11 @@ def test_accuracy_may_be_lost_up_to_what_is_allowed(before: float, after: float,
         return
     with pytest.raises(InputError, match=r"and 0\.1 points are allowed: nothing kept"):
         ensure_as_accurate(before, after, 0.1)
+
+
+@pytest.mark.parametrize("preprocessing", [{"mean": [0.5] * 3, "size": [99_999] * 4}, {"mean": [0.5], "size": 99_999}])
+def test_an_input_beyond_all_memory_is_refused_before_it_is_made(preprocessing: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"an input of [13]x99999x99999.* has more than 268,435,456 numbers; give"):
+        example_input(preprocessing, None)
+    with pytest.raises(InputError, match="an input of 99999x99999x2 has more than"):
+        example_input({}, "int64:99999x99999x2")

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
-from ravn.exporters.matching import matched
+from ravn.codecs import CodebookCodec, UniformCodec
+from ravn.exporters.matching import Match, matched, scales_of
+from ravn.runtime import fixed_rate
+from ravn.runtime.fixed_rate import table_values
 
 GENERATOR = np.random.default_rng(0)
 WEIGHTS = {
@@ -34,3 +38,16 @@ def test_what_is_no_weight_has_no_match() -> None:
     nearly = WEIGHTS["conv"].copy()
     nearly[0, 0, 0, 0] += 0.01
     assert matched({"other": other, "nearly": nearly, "bias": SCALES}, WEIGHTS) == {}
+
+
+@pytest.mark.parametrize("codec", [UniformCodec(3), UniformCodec(3, per_channel=False), CodebookCodec(3)], ids=str)
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_codes_times_their_scales_are_the_tensor_of_the_graph(codec, axis: int | None) -> None:
+    encoded = codec.encode(torch.from_numpy(GENERATOR.normal(size=(16, 32, 3, 3)).astype(np.float32)))
+    form, weight = fixed_rate(encoded), codec.decode(encoded).numpy()
+    folded = GENERATOR.normal(size=1 if axis is None else weight.shape[axis]).astype(np.float32)
+    match = Match("conv") if axis is None else Match("conv", axis, folded)
+    shape = [-1 if a == axis else 1 for a in range(4)]
+    tensor = weight if axis is None else weight * folded.reshape(shape)
+    found = table_values(form).numpy() * scales_of(form, match)
+    np.testing.assert_allclose(found, tensor, rtol=1e-6)

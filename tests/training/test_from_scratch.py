@@ -13,6 +13,7 @@ import killed_training
 import pytest
 import torch
 from separable import small_task
+from torch import Tensor, nn
 
 from ravn.errors import InputError, RavnError
 from ravn.metrics import top1_accuracy
@@ -42,6 +43,27 @@ def test_the_mean_of_the_weights_is_not_the_last_weights() -> None:
     train_from_scratch(last, QUICK)
     train_from_scratch(mean, replace(QUICK, averaging=0.9))
     assert not torch.equal(last.model.get_parameter("0.weight"), mean.model.get_parameter("0.weight"))
+
+
+class Aliased(nn.Module):
+    """A network whose parts go by two names each."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.alias = network, network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs)
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_a_second_name_for_a_weight_changes_nothing(averaging: float) -> None:
+    plain, aliased = small_task(), small_task()
+    aliased = replace(aliased, model=Aliased(aliased.model))
+    recipe = replace(QUICK, averaging=averaging)
+    assert train_from_scratch(plain, recipe) == train_from_scratch(aliased, recipe)
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(aliased.model.network.state_dict()[name], tensor), name
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_with_one_sentence() -> None:

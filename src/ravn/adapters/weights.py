@@ -113,4 +113,6 @@ def of_classes(
 
 def weights_bytes(model: nn.Module) -> bytes:
     """The network's state dict as the bytes of a safetensors file that `load_weights` reads."""
-    return bytes(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+    # Copied: the format refuses names that share a tensor, as tied weights do.
+    state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()}
+    return bytes(save(state))

@@ -129,6 +129,7 @@ class stored_weights(AbstractGraphPass):  # type: ignore[misc]  # untyped; in th
 
         @block_context_manager  # type: ignore[untyped-decorator]
         def replaced(block: Any) -> None:  # noqa: ANN401
+            """Replace them in one block."""
             constants = {op.outputs[0].name: op for op in block.operations if op.op_type == "const"}
             arrays = {name: op.outputs[0].val for name, op in constants.items()}
             for name, stored in self.choose({n: a for n, a in arrays.items() if _is_weight(a)}).items():

@@ -1,6 +1,7 @@
 """Recipes that can't work are refused before anything is trained."""
 
 import math
+import sys
 
 from ravn.errors import InputError
 
@@ -17,7 +18,7 @@ def ensure_number(name: str, value: float, low: float, high: float = math.inf) -
     Raises:
         InputError: it is out of bounds, or no number.
     """
-    if not isinstance(value, int | float) or not low <= value <= high or math.isinf(value):
+    if not isinstance(value, int | float) or not low <= value <= min(high, sys.float_info.max):
         wanted = f"a number of at least {low}" if math.isinf(high) else f"a number from {low} to {high}"
         raise InputError(f"a recipe with {name} = {value!r} can't be trained; give {wanted}")
 

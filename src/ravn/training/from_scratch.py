@@ -181,7 +181,9 @@ class _Training:
         if self.kept is self._model:
             return
         decay = min(self._recipe.averaging, (1 + step) / (10 + step))
-        for kept, new in zip(self.kept.state_dict().values(), self._model.state_dict().values(), strict=True):
+        # Not by the names of a state dict: tied weights have several, and would move as often.
+        networks = self.kept, self._model
+        for kept, new in zip(*((*n.parameters(), *n.buffers()) for n in networks), strict=True):
             if kept.is_floating_point():
                 kept.lerp_(new, 1 - decay)
             else:
