@@ -17,7 +17,7 @@ from ravn.runtime import fixed_rates, kernels, pack_network, triton_kernels, unp
 from ravn.runtime.lookup import values_of
 from ravn.runtime.stages import Stage, staged
 
-SHAPES = ((1, 1), (3, 7), (5, 211), (2, 1500))
+SHAPES = ((1, 1), (3, 7), (5, 211), (2, 3000))
 
 
 def codes(size: int, count: int, slope: float) -> np.ndarray:

@@ -25,7 +25,7 @@ def found(workers: str | None) -> str:
     bench = Workbench(network, layers, options, judge, judge)
     settings = Settings(evaluations=16, workers=workers)
     allocator = LocalSearchAllocator(1)
-    return repr(search(bench, allocator, CAPACITY, settings=settings, log=None, progress=Silent())[0])
+    return repr(search(bench, allocator, [CAPACITY], settings=settings, log=None, progress=Silent())[0])
 
 
 if __name__ == "__main__":

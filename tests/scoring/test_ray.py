@@ -81,7 +81,7 @@ def searched(
 ) -> tuple[Allocation, str]:
     """The plan, and the log of evaluations."""
     settings = replace(SETTINGS, workers=workers)
-    found, _ = search(bench, allocator, CAPACITY, settings=settings, log=log, progress=progress or Told())
+    (found,), _ = search(bench, allocator, [CAPACITY], settings=settings, log=log, progress=progress or Told())
     return found, log.read_text()
 
 
@@ -90,6 +90,16 @@ def test_the_plan_and_the_log_are_the_same_with_no_one_and_two_workers(allocator
     alone, one, both = (searched(bench, allocator, n, tmp_path / str(n)) for n in (None, 1, 2))
     assert alone == one == both
     assert alone[0].evaluations == len(alone[1].splitlines()) - 1 > 15
+
+
+def test_one_search_for_several_budgets_is_the_same_with_two_workers(bench, two, tmp_path) -> None:
+    found = []
+    for workers in (None, 2):
+        settings, log = replace(SETTINGS, workers=workers), tmp_path / str(workers)
+        plans, _ = search(bench, SMALL_PPO, [CAPACITY, 2 * CAPACITY], settings=settings, log=log, progress=Told())
+        found.append((plans, log.read_text()))
+    assert found[0] == found[1]
+    assert len(found[0][0]) == 2
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
