@@ -316,8 +316,9 @@ def _paper_row(
 
 
 def _settings(record: Record) -> str:
-    preset = "" if record.cell.preset == "default" else f", preset {record.cell.preset}"
-    return f"{record.cell.bits:g} bits, {record.cell.epochs} epochs, seed {record.cell.seed}{preset}"
+    cell = record.cell
+    preset = "" if cell.preset == "default" else f", preset {cell.preset}"
+    return f"{cell.bits:g} bits, {cell.evaluations} evaluations, {cell.epochs} epochs, seed {cell.seed}{preset}"
 
 
 def _size(record: Record | None) -> str:
