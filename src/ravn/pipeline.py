@@ -103,6 +103,7 @@ class _Run:
         finite_outputs(task.model, self.inputs.calibration[0])  # the judges look at the other images
         self.parameters = parameter_count(task.model)
         self.limits = limits_of(task, self.layers, budget)
+        self.aim = task.teacher_name or "the float one"
         self.allocation = Allocation((), 0)
         self.equal: dict[str, Codec] = {}
         self.trained = False
@@ -122,11 +123,11 @@ class _Run:
         nearer = finetuning.nearest_to_float(self.task, (coded, untrained), self.settings)
         self.trained = nearer is not untrained
         if not self.trained:
-            self.progress.stage("training brought the network no nearer to the float one: its weights stay untrained")
+            self.progress.stage(f"training brought the network no nearer to {self.aim}: its weights stay untrained")
         return self._polished(nearer)
 
     def _polished(self, coded: Coded) -> Coded:
-        """The same codes under trained biases and norms, if these bring the network nearer to the float one."""
+        """The same codes under trained biases and norms, if these bring the network nearer to what it imitates."""
         start = time.perf_counter()
         self.progress.stage("training norms and biases under the final codes")
         candidate = finetuning.polished(
@@ -141,9 +142,7 @@ class _Run:
         if candidate is not None:
             coded = finetuning.nearest_to_float(self.task, (coded, candidate), self.settings)
         if coded is not candidate:
-            self.progress.stage(
-                "that brought the network no nearer to the float one: norms and biases stay as they were"
-            )
+            self.progress.stage(f"that brought the network no nearer to {self.aim}: norms and biases stay as they were")
         self._spent("training", start)
         return coded
 

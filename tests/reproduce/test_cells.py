@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ravn.arms import ARMS
 from ravn.errors import ArtifactError, BudgetError, InputError, MissingPackageError, RavnError
 from ravn.reproduce.catalogue import DATASETS, NETWORKS
-from ravn.reproduce.cells import METHODS, Cell, Record, Results
+from ravn.reproduce.cells import FLOAT, FOUR_BIT, PROPOSED, SAME_BYTES, Cell, Record, Results
 from ravn.reproduce.schedule import TABLES, NotRun, Options, cells_of, run_all
 
 quick = settings(deadline=None, derandomize=True)
@@ -18,7 +19,7 @@ cells = st.builds(
     Cell,
     st.sampled_from(list(DATASETS)),
     st.sampled_from(list(NETWORKS)),
-    st.sampled_from(METHODS),
+    st.sampled_from((FLOAT, FOUR_BIT, SAME_BYTES, PROPOSED, *ARMS)),
     st.floats(0.01, 32).map(lambda bits: float(f"{bits:.12g}")),
     st.integers(0, 999),
     st.integers(0, 999),

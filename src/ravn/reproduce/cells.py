@@ -14,7 +14,6 @@ from ravn.typed_json import Amount, Count, Percent, Positive
 from ravn.writing import write_atomic
 
 FLOAT, FOUR_BIT, SAME_BYTES, PROPOSED = "float", "4-bit", "4-bit-our-bytes", "proposed"
-METHODS = (FLOAT, FOUR_BIT, SAME_BYTES, PROPOSED, *ARMS)
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,6 @@ class Paper:
             found = found.get(KEYS.get(key, key), {}) if isinstance(found, Mapping) else {}
         return found if isinstance(found, Sequence) else ()
 
-    def bits_of_its_size(self, network: str) -> float | None:
-        """Bits per parameter that the size in Table 2 amounts to, by the number of parameters that there are."""
-        sizes, parameters = self.row(2, network), self.parameters.get(network)
-        return 8 * MEGABYTE * sizes[-1] / parameters if sizes and parameters else None
-
 
 def _figure(tables: Mapping[str, Any], claim: Mapping[str, Any], end: str) -> float:
     found = tables[claim["table"]]["rows"]
