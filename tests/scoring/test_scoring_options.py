@@ -177,7 +177,7 @@ def test_fineness_means_the_same_step_in_every_layer_and_the_same_bits_in_every_
     for options in (quiet, loud):
         (row,) = options.fineness()
         assert row == sorted(row)
-        assert [2.0**-level for level in row] == pytest.approx([c.step for c in options.codecs])
+        assert [0.1 * 2.0**-level for level in row] == pytest.approx([c.step for c in options.codecs])
         assert all(isinstance(c, EntropyCodec) for c in options.codecs)
     assert set(quiet.fineness()[0]) < set(loud.fineness()[0])
     assert cluster_options("w", gaussian(32, 64), 3, ()).fineness() == [list(map(float, range(9)))] * 3

@@ -15,7 +15,8 @@ from ravn.codecs import EntropyCodec, decoded
 from ravn.plan import Layer
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.scoring.options import Options
-from ravn.scoring.workbench import equal_selection, equal_step
+from ravn.scoring.sensitivity import fisher_information, step_octaves
+from ravn.scoring.workbench import equal_selection, filling_step
 
 Make = Callable[..., tuple[Workbench, list[Options]]]
 
@@ -190,17 +191,17 @@ def test_no_finer_level_of_the_equal_selection_fits(network, make, capacity):
 
 
 @pytest.mark.parametrize("capacity", [150, 250, 400, 800])
-def test_the_equal_step_fills_the_capacity_and_does_not_exceed_it(network, layers, capacity):
+def test_the_filling_step_fills_the_capacity_and_does_not_exceed_it(network, layers, capacity):
     names = [layer.name for layer in layers]
-    step = equal_step(network, names, capacity)
+    step = filling_step(network, names, capacity)
     sizes = [EntropyCodec(step, spectral=True).encode(network.get_parameter(name)).size_bytes for name in names]
     # The stream of a layer grows by whole words of four bytes.
     assert capacity - 4 * len(names) - 0.01 * capacity <= sum(sizes) <= capacity
 
 
-def test_a_smaller_capacity_has_a_larger_equal_step(network, layers):
+def test_a_smaller_capacity_has_a_larger_filling_step(network, layers):
     names = [layer.name for layer in layers]
-    steps = [equal_step(network, names, capacity) for capacity in (60, 100, 200, 400, 800, 1600)]
+    steps = [filling_step(network, names, capacity) for capacity in (60, 100, 200, 400, 800, 1600)]
     assert steps == sorted(steps, reverse=True)
     assert len(set(steps)) == len(steps)
 
@@ -239,11 +240,14 @@ def test_options_for_several_budgets_reach_from_the_smallest_to_the_largest_and_
     alone = prepare(network, layers, images, clusters=0, capacity_bytes=low)
     same = prepare(network, layers, images, clusters=0, capacity_bytes=low, largest_bytes=low)
     shared = prepare(network, layers, images, clusters=0, capacity_bytes=low, largest_bytes=high)
-    finest = equal_step(network, names, high) / 4
-    for one, again, all_of_them in zip(alone, same, shared, strict=True):
+    octaves = step_octaves(fisher_information(network, names, images), names)
+    finest = filling_step(network, names, high, octaves) / 4
+    for name, one, again, all_of_them in zip(names, alone, same, shared, strict=True):
         assert one.codecs == again.codecs
         steps = [codec.step for codec in all_of_them.codecs]
-        assert finest / 1.2 < steps[-1] < 1.2 * finest  # choices that are no larger than coarser ones are left out
+        assert (
+            1 / 1.2 < steps[-1] / (finest * 2 ** octaves[name]) < 1.2
+        )  # choices that are no larger than coarser ones are left out
         assert all_of_them.codecs[: len(one.codecs)] == one.codecs
         assert torch.equal(all_of_them.weights[: len(one.codecs)], one.weights)
         assert [c.size_bytes for c in all_of_them.units[0].choices[: len(one.codecs)]] == [

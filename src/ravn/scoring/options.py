@@ -12,20 +12,22 @@ from ravn.calibration import Moments
 from ravn.codecs import ClusterCodec, CodebookCodec, Codec, EntropyCodec, Grid, decoded, nearest
 from ravn.codecs.base import as_matrix
 from ravn.codecs.cluster import MAX_BITS
+from ravn.codecs.entropy_coder import MAX_SYMBOLS
 from ravn.codecs.kmeans import boundaries, kmeans
 from ravn.codecs.rounding import compensate
+from ravn.codecs.spectrum import analysis
 from ravn.encoding import RATE_PRICE, encode_layer, priced_rounding
 from ravn.runtime import counted_bytes
 
 STEP_EXPONENTS = tuple(k / 4 for k in range(8, -9, -1))
-"""Steps on offer, as log2 of their ratio to the equal step of the budget: quarter-bit spacing."""
+"""Steps on offer, as log2 of their ratio to the step in the middle: quarter-bit spacing."""
 
 
 def step_exponents(octaves: float) -> tuple[float, ...]:
-    """Steps on offer for several budgets, as log2 of their ratio to the equal step of the smallest one.
+    """Steps on offer for several budgets, as log2 of their ratio to the middle of the smallest one.
 
     Args:
-        octaves: log2 of the ratio of the equal steps of the smallest and the largest budget.
+        octaves: log2 of the ratio of the steps that fill the smallest and the largest budget.
     """
     return STEP_EXPONENTS + tuple(STEP_EXPONENTS[-1] - k / 4 for k in range(1, math.ceil(4 * octaves) + 1))
 
@@ -43,6 +45,7 @@ class Options:
         owner: cluster of every weight, of the weight's shape; empty where the layer is one unit.
         base_bytes: bytes that no choice changes.
         levels: for clusters, their levels at b bits, shape (clusters, 2^b), for every b.
+        middle: the step around which those on offer lie.
     """
 
     units: tuple[Unit, ...]
@@ -51,6 +54,7 @@ class Options:
     owner: Tensor
     base_bytes: int
     levels: tuple[Tensor, ...] = ()
+    middle: float = 1.0
 
     def weight(self, choices: Sequence[int]) -> Tensor:
         """The layer's weight for one choice per unit."""
@@ -61,10 +65,12 @@ class Options:
         return grid.values(nearest(self.weights[0], grid))
 
     def fineness(self) -> list[list[float]]:
-        """What choices of different units have in common: bits of codes, octaves of a step; one row per unit."""
+        """What choices of different units share: bits of codes, octaves of a step below the middle; one row each."""
         if self.levels:
             return [[choice.bits for choice in unit.choices] for unit in self.units]
-        octaves = [-math.log2(codec.step) for codec in self.codecs if isinstance(codec, EntropyCodec)]
+        octaves = [
+            round(-math.log2(codec.step / self.middle), 6) for codec in self.codecs if isinstance(codec, EntropyCodec)
+        ]
         return [octaves or [float(codec.bits) for codec in self.codecs if isinstance(codec, CodebookCodec)]]
 
     def codec(self, choices: Sequence[int]) -> Codec:
@@ -97,13 +103,14 @@ def layer_options(
         name: name of the weight.
         weight: float weight, any shape.
         moments: of the layer's inputs in the float network, or None for plain rounding.
-        step: the equal step of the budget.
+        step: the step in the middle.
         traits: static description of the layer for a learned policy.
         exponents: steps on offer, coarsest first, as log2 of their ratio to `step`.
     """
-    codecs = [EntropyCodec(step * 2.0**e, spectral=True) for e in exponents]
-    coefficients = codecs[0].analysed(weight.float())
+    coefficients = analysis(weight.float())
     matrix = as_matrix(coefficients)
+    finest = 4 * float(matrix.abs().max()) / MAX_SYMBOLS
+    codecs = [EntropyCodec(step * 2.0**e, spectral=True) for e in exponents if step * 2.0**e >= finest]
     moments = None if moments is None else moments.analysed(tuple(weight.shape))
     codes, values = _quantize_all(matrix, [c.grid(matrix) for c in codecs], codecs, moments)
     sizes = [len(codec.pack(c, codec.shaped_grid(coefficients))) for codec, c in zip(codecs, codes, strict=True)]
@@ -111,7 +118,7 @@ def layer_options(
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], _damage(matrix, values[i], moments)) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)
     stacked = torch.stack([codecs[i].synthesised(values[i].reshape(weight.shape)) for i in kept])
-    return Options((unit,), tuple(codecs[i] for i in kept), stacked, torch.zeros(0), 0)
+    return Options((unit,), tuple(codecs[i] for i in kept), stacked, torch.zeros(0), 0, middle=step)
 
 
 def codebook_options(name: str, weight: Tensor, moments: Moments | None, traits: tuple[float, ...]) -> Options:

@@ -15,24 +15,44 @@ from ravn.codecs import Codec, EntropyCodec
 from ravn.plan import Layer
 from ravn.scoring.judge import Judge
 from ravn.scoring.options import Options, cluster_options, codebook_options, layer_options, step_exponents
+from ravn.scoring.sensitivity import fisher_information, step_octaves
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
 _MOST_LEVELS = 1 << 13
-"""Levels at the equal step: the finest step on offer makes four times as many, and a code has 2^16 at most."""
+"""Levels at the step in the middle: the finest on offer makes four times as many, and a code has 2^16 at most."""
 
 
-def equal_step(model: nn.Module, names: Sequence[str], capacity_bytes: int) -> float:
-    """The step that, used in all layers and rounded plainly, fills the capacity; to 0.1 %, within 2^13 levels."""
-    weights = [model.get_parameter(name).detach() for name in names]
-    peaks = [float(EntropyCodec(1.0, spectral=True).analysed(w.float()).abs().max()) for w in weights]
-    low, high = 1e-6, 4.0 * max(peaks) + 1e-6
+def filling_step(
+    model: nn.Module, names: Sequence[str], capacity_bytes: int, octaves: Mapping[str, float] | None = None
+) -> float:
+    """The step that, rounded plainly and in each layer so many octaves wider, fills the capacity; to 0.1 %.
+
+    Args:
+        model: the float network.
+        names: of the weights.
+        capacity_bytes: the largest allowed sum of payload bytes.
+        octaves: binary logarithm of each layer's step relative to the result; None for one step in all layers.
+    """
+    wider = octaves or dict.fromkeys(names, 0.0)
+    weights = {name: model.get_parameter(name).detach() for name in names}
+    least = {name: least_step(weight) for name, weight in weights.items()}
+    low, high = 1e-6, 2.0 * _MOST_LEVELS * max(least[name] / 2 ** wider[name] for name in names) + 1e-6
     while high / low > 1.001:
         middle = math.sqrt(low * high)
-        sizes = (EntropyCodec(middle, spectral=True).encode(w).size_bytes for w in weights)
-        fits = 2 * max(peaks) / middle < _MOST_LEVELS and sum(sizes) <= capacity_bytes
+        steps = {name: max(middle * 2 ** wider[name], least[name]) for name in names}
+        codecs = {name: EntropyCodec(step, spectral=True) for name, step in steps.items()}
+        fits = any(steps[name] > least[name] for name in names) and (
+            sum(codec.encode(weights[name]).size_bytes for name, codec in codecs.items()) <= capacity_bytes
+        )
         low, high = (low, middle) if fits else (middle, high)
     return high
+
+
+def least_step(weight: Tensor) -> float:
+    """The finest step around which options of a layer lie."""
+    peak = float(EntropyCodec(1.0, spectral=True).analysed(weight.float()).abs().max())
+    return 2 * peak / _MOST_LEVELS
 
 
 class Workbench:
@@ -157,7 +177,8 @@ def prepare(
         batches: unlabelled network inputs for error compensation.
         clusters: clusters per layer that get bit-widths of their own; 0 makes the layer the unit
             and its step the choice.
-        capacity_bytes: payload bytes of the budget; steps on offer lie around its equal step.
+        capacity_bytes: payload bytes of the budget; steps on offer lie around those that fill it, wider where the
+            outputs mind errors less (`scoring/sensitivity.py`).
         fixed_rate: the budget counts codes of fixed length, and the choice is the bits of a layer's codebook.
         largest_bytes: the same of the largest of several budgets, of which `capacity_bytes` is the smallest: steps on
             offer reach from the one to the other.
@@ -165,9 +186,10 @@ def prepare(
     """
     names = [layer.name for layer in layers]
     stepped = not clusters and not fixed_rate
-    step = equal_step(model, names, capacity_bytes) if stepped else 1.0
+    octaves = step_octaves(fisher_information(model, names, batches) if stepped else {}, names)
+    step = filling_step(model, names, capacity_bytes, octaves) if stepped else 1.0
     several = stepped and largest_bytes not in (None, capacity_bytes)
-    finest = equal_step(model, names, largest_bytes or capacity_bytes) if several else step
+    finest = filling_step(model, names, largest_bytes or capacity_bytes, octaves) if several else step
     exponents = step_exponents(math.log2(step / finest))
     places = {layer.name: i / max(len(layers) - 1, 1) for i, layer in enumerate(layers)}
     kinds = {layer.name: layer for layer in layers}
@@ -183,7 +205,8 @@ def prepare(
         elif fixed_rate:
             found[name] = codebook_options(name, weight, moments, traits)
         else:
-            found[name] = layer_options(name, weight, moments, step, traits, exponents=exponents)
+            middle = max(step * 2 ** octaves[name], least_step(weight))
+            found[name] = layer_options(name, weight, moments, middle, traits, exponents=exponents)
 
     with closing(weight_moments(model, model, names, [] if clusters else batches)) as seen:
         for name, moments in seen:
