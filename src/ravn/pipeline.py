@@ -27,7 +27,7 @@ from ravn.stages import Coded
 from ravn.task import Task
 from ravn.writing import write_atomic
 
-CHEAP = "knapsack's or the equal step, from which it began"
+CHEAP = "knapsack's or the equal plan, from which it began"
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class _Run:
             task, task.model, plans, limit, settings=self.settings, progress=self.progress
         )
         if chosen is self.equal:
-            self.progress.stage("training mends the equal step better than the plan of the search")
+            self.progress.stage("training mends the equal plan better than the plan of the search")
         self._spent("trials", start)
         return replace(coded, codecs=dict(chosen))
 

@@ -122,7 +122,7 @@ class Result:
         seconds: wall time in seconds of each stage, by name.
         versions: versions of ravn, torch and Python, and the machine's processor.
         command: the command line, or "".
-        outdone: whether a cheap plan - the knapsack's or the equal step - was better on holdout images than all that
+        outdone: whether a cheap plan - the knapsack's or the equal one - was better on holdout images than all that
             the search found, and was taken.
         teacher: name of the network whose outputs training imitated; "" for the float network itself.
     """

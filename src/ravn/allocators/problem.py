@@ -63,8 +63,8 @@ class Problem:
             evaluation.
         holdout_loss: the same on images that the search must not learn from; for choosing between
             finalists.
-        equal: the best feasible equal-step (or equal-bits) selection, a starting point that costs
-            nothing.
+        equal: the best feasible selection of the same fineness everywhere: of steps relative to the sensitivity of
+            layers, or of bits of clusters; a starting point that costs nothing.
         evaluations: how many calls of `loss` the search may make.
         announce: told for which selections `loss` will probably be called next, in this order; whoever scores several
             at once begins, and forgets the ones announced before. It never changes what `loss` returns.

@@ -1,4 +1,4 @@
-"""The same nominal bits everywhere, what most tools do; and the same step everywhere, which is better."""
+"""The same nominal bits everywhere, what most tools do; and steps that follow the gradients, which is better."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class UniformAllocator:
 
 @dataclass(frozen=True)
 class EqualAllocator:
-    """The same step in all units: what costs no search at all, and what a search must beat.
+    """The same fineness in all units, relative to their sensitivity: what costs no search, and what a search must beat.
 
     Args:
         seed: unused; the method draws nothing.
