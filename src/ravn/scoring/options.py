@@ -14,13 +14,16 @@ from ravn.codecs.base import as_matrix
 from ravn.codecs.cluster import MAX_BITS
 from ravn.codecs.entropy_coder import MAX_SYMBOLS
 from ravn.codecs.kmeans import boundaries, kmeans
-from ravn.codecs.rounding import compensate
+from ravn.codecs.rounding import Curvature, compensate
 from ravn.codecs.spectrum import analysis
 from ravn.encoding import RATE_PRICE, encode_layer, priced_rounding
 from ravn.runtime import counted_bytes
 
 STEP_EXPONENTS = tuple(k / 4 for k in range(8, -9, -1))
 """Steps on offer, as log2 of their ratio to the step in the middle: quarter-bit spacing."""
+
+MOST_CELLS = 1 << 22
+"""Numbers that the tables of levels of one sweep may hold: 16 MiB of levels, and as much of their prices."""
 
 
 def step_exponents(octaves: float) -> tuple[float, ...]:
@@ -189,16 +192,36 @@ def _partition(matrix: Tensor, clusters: int) -> Tensor:
 def _quantize_all(
     matrix: Tensor, grids: Sequence[Grid], codecs: Sequence[EntropyCodec], moments: Moments | None
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Codes and values of a matrix on several grids, all rounded in one sweep over the columns."""
+    """Codes and values of a matrix on several grids, coarsest first, as many as memory allows in one sweep."""
     if moments is None:
         plain = [priced_rounding(matrix, g, price=RATE_PRICE * c.step**2) for g, c in zip(grids, codecs, strict=True)]
         return plain, [g.values(c) for g, c in zip(grids, plain, strict=True)]
     curved = moments.curvature()
+    codes: list[Tensor] = []
+    while len(codes) < len(grids):
+        many = 1
+        while (
+            len(codes) + many < len(grids) and _cells(matrix, grids[len(codes) : len(codes) + many + 1]) <= MOST_CELLS
+        ):
+            many += 1
+        part = slice(len(codes), len(codes) + many)
+        codes += _one_sweep(matrix, grids[part], [RATE_PRICE * codec.step**2 for codec in codecs[part]], curved)
+    return codes, [g.values(c) for g, c in zip(grids, codes, strict=True)]
+
+
+def _cells(matrix: Tensor, grids: Sequence[Grid]) -> int:
+    """Numbers that tables of these grids for every row hold, all padded to the largest."""
+    return len(matrix) * len(grids) * max(g.levels.shape[1] for g in grids)
+
+
+def _one_sweep(matrix: Tensor, grids: Sequence[Grid], prices: Sequence[float], curved: Curvature) -> list[Tensor]:
+    """Codes of a matrix on several grids, all rounded in one sweep over the columns."""
+    if len(grids) == 1:
+        return [compensate(matrix, grids[0], curvature=curved, lagrangian=prices[0])]
     groups, (rows, columns), many = len(curved.factor), matrix.shape, len(grids)
     width = max(g.levels.shape[1] for g in grids)
     levels = torch.stack([_padded(g.levels[0], width, 1e6) for g in grids])
     lengths = torch.stack([_padded(g.lengths[0], width, 0.0) for g in grids])
-    prices = torch.tensor([RATE_PRICE * c.step**2 for c in codecs], device=matrix.device)
 
     def spread(per_grid: Tensor) -> Tensor:
         """Repeat a value of every grid for the rows of every group: order (group, grid, row)."""
@@ -206,9 +229,9 @@ def _quantize_all(
 
     stacked = matrix.reshape(groups, 1, rows // groups, columns).expand(-1, many, -1, -1)
     grid = Grid(spread(levels), spread(lengths))
-    codes = compensate(stacked.reshape(-1, columns), grid, curvature=curved, lagrangian=spread(prices))
-    split = codes.reshape(groups, many, rows // groups, columns).transpose(0, 1).reshape(many, rows, columns)
-    return list(split), [g.values(c) for g, c in zip(grids, split, strict=True)]
+    priced = spread(torch.tensor(prices, device=matrix.device))
+    codes = compensate(stacked.reshape(-1, columns), grid, curvature=curved, lagrangian=priced)
+    return list(codes.reshape(groups, many, rows // groups, columns).transpose(0, 1).reshape(many, rows, columns))
 
 
 def _padded(values: Tensor, width: int, step: float) -> Tensor:
