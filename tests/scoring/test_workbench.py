@@ -14,8 +14,8 @@ from ravn.allocators.problem import FLOAT, Selection
 from ravn.codecs import EntropyCodec, decoded
 from ravn.plan import Layer
 from ravn.scoring import Judge, Workbench, prepare
+from ravn.scoring.fisher import fisher_information, step_octaves
 from ravn.scoring.options import Options
-from ravn.scoring.sensitivity import fisher_information, step_octaves
 from ravn.scoring.workbench import equal_selection, filling_step
 
 Make = Callable[..., tuple[Workbench, list[Options]]]

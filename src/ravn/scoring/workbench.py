@@ -13,9 +13,9 @@ from ravn.allocators.problem import FLOAT, Problem, Selection
 from ravn.calibration import Moments, weight_moments
 from ravn.codecs import Codec, EntropyCodec
 from ravn.plan import Layer
+from ravn.scoring.fisher import fisher_information, step_octaves
 from ravn.scoring.judge import Judge
 from ravn.scoring.options import Options, cluster_options, codebook_options, layer_options, step_exponents
-from ravn.scoring.sensitivity import fisher_information, step_octaves
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -178,7 +178,7 @@ def prepare(
         clusters: clusters per layer that get bit-widths of their own; 0 makes the layer the unit
             and its step the choice.
         capacity_bytes: payload bytes of the budget; steps on offer lie around those that fill it, wider where the
-            outputs mind errors less (`scoring/sensitivity.py`).
+            outputs mind errors less (`scoring/fisher.py`).
         fixed_rate: the budget counts codes of fixed length, and the choice is the bits of a layer's codebook.
         largest_bytes: the same of the largest of several budgets, of which `capacity_bytes` is the smallest: steps on
             offer reach from the one to the other.

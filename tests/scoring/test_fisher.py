@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ravn.scoring.sensitivity import EXPONENT, IMAGES, WIDEST, fisher_information, step_octaves
+from ravn.scoring.fisher import EXPONENT, IMAGES, WIDEST, fisher_information, step_octaves
 from ravn.scoring.workbench import filling_step, least_step, prepare
 
 
