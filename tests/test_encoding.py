@@ -230,7 +230,7 @@ def test_later_layers_make_up_for_earlier_ones() -> None:
         made_up = (encoded_network(model, encoded)(inputs) - model(inputs)).square().mean()
         first = {"0.weight": encoded["0.weight"]}
         left = (encoded_network(model, first)(inputs) - model(inputs)).square().mean()
-    assert made_up < 0.3 * left
+    assert made_up < 0.5 * left
 
 
 def test_layers_without_products_are_rounded_on_their_own() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from ravn.codecs import CodebookCodec, Codec, UniformCodec, decoded
 from ravn.errors import BudgetError
-from ravn.fixed_plans import FAMILIES, FIXED_PLANS, at_bytes, equal_codebooks, fitted, four_bits
+from ravn.fixed_plans import FAMILIES, FIXED_PLANS, FixedPlan, at_bytes, equal_codebooks, fitted, four_bits
 from ravn.layers import weight_layers
 
 BITS = (1, 2, 3, 8)
@@ -24,16 +24,18 @@ def network() -> nn.Module:
         return model
 
 
-def measured(network: nn.Module, name: str, codec: Codec) -> tuple[int, float]:
+def measured(network: nn.Module, name: str, codec: Codec, *, relative: bool) -> tuple[int, float]:
     """Stored bytes and squared error of a layer under a codec."""
     weight = network.get_parameter(name).detach()
     encoded = codec.encode(weight)
-    return encoded.size_bytes, float((decoded(encoded) - weight).square().sum())
+    error = (decoded(encoded) - weight).square().sum()
+    return encoded.size_bytes, float(error / weight.square().sum() if relative else error)
 
 
-def totals(network: nn.Module, plan: dict[str, Codec]) -> tuple[int, float]:
+def totals(network: nn.Module, plan: dict[str, Codec], *, relative: bool = False) -> tuple[int, float]:
     """Bytes and squared error of a whole plan."""
-    sizes, errors = zip(*(measured(network, name, codec) for name, codec in plan.items()), strict=True)
+    measures = (measured(network, name, codec, relative=relative) for name, codec in plan.items())
+    sizes, errors = zip(*measures, strict=True)
     return sum(sizes), sum(errors)
 
 
@@ -45,21 +47,24 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.7, 1.0])
-def test_no_plan_of_the_family_has_less_error_in_the_bytes(family: str, share: float, network, few) -> None:
+@pytest.mark.parametrize("relative", [False, True])
+def test_no_plan_of_the_family_has_less_error_in_the_bytes(
+    family: str, share: float, *, relative: bool, network, few
+) -> None:
     layers = weight_layers(network)
     codecs = [codec for bits in BITS for codec in FAMILIES[family](bits)]
-    tried = [[measured(network, layer.name, codec) for codec in codecs] for layer in layers]
+    tried = [[measured(network, layer.name, codec, relative=relative) for codec in codecs] for layer in layers]
     least, most = (sum(end(size for size, _ in row) for row in tried) for end in (min, max))
     capacity = round(least + share * (most - least))
     plans = itertools.product(*tried)
     best = min(sum(e for _, e in plan) for plan in plans if sum(s for s, _ in plan) <= capacity)
-    plan = at_bytes(network, layers, family, capacity)
-    size, error = totals(network, plan)
+    plan = at_bytes(network, layers, family, capacity, relative=relative)
+    size, error = totals(network, plan, relative=relative)
     assert list(plan) == [layer.name for layer in layers]
     assert size <= capacity
     assert error == pytest.approx(best, rel=1e-5)
     with pytest.raises(BudgetError):
-        at_bytes(network, layers, family, least - 1)
+        at_bytes(network, layers, family, least - 1, relative=relative)
 
 
 def test_codebooks_are_equal_and_the_widest_that_fit(network: nn.Module) -> None:
@@ -90,8 +95,17 @@ def test_four_bits_are_four_bits_whatever_they_take(network: nn.Module) -> None:
     assert four_bits(network, layers, 0) == {layer.name: UniformCodec(4) for layer in layers}
 
 
-def test_every_plan_by_name_has_a_codec_for_every_layer(network: nn.Module) -> None:
+def test_every_plan_by_name_has_codecs_for_every_layer(network: nn.Module) -> None:
     layers = weight_layers(network)
-    for plan in FIXED_PLANS.values():
-        assert list(plan.planner(network, layers, 10_000)) == [layer.name for layer in layers]
-    assert fitted("uniform")(network, layers, 400) == at_bytes(network, layers, "uniform", 400)
+    for fixed in FIXED_PLANS.values():
+        plans = fixed.plans(network, layers, 10_000)
+        assert all(list(plan) == [layer.name for layer in layers] for plan in plans)
+        assert 1 <= len(plans) <= len(fixed.planners)
+
+
+def test_a_plan_that_two_planners_agree_on_is_tried_once(network: nn.Module) -> None:
+    layers = weight_layers(network)
+    assert len(FixedPlan("", (four_bits, four_bits)).plans(network, layers, 0)) == 1
+    absolute, relative = FixedPlan("", fitted("uniform")).plans(network, layers, 200)
+    assert absolute == at_bytes(network, layers, "uniform", 200)
+    assert relative == at_bytes(network, layers, "uniform", 200, relative=True)

@@ -1,10 +1,11 @@
 """What everything is compared with: fixed-rate quantizers in files of the same size, given the same care."""
 
 import time
+from dataclasses import replace
 
 from ravn import stages
 from ravn.artifact import pack
-from ravn.fixed_plans import FixedPlan, fitted, four_bits
+from ravn.fixed_plans import FIXED_PLANS, FixedPlan
 from ravn.loading import loaded_from
 from ravn.measuring import measurement, parameter_count
 from ravn.metrics import top1_accuracy
@@ -36,8 +37,9 @@ def measure_baseline(
     layers = stages.checked_layers(task.model)
     capacity = limit_bytes - stages.floor_of(task, task.model, layers, limit_bytes).overhead_bytes
     inputs = stages.draw_inputs(task, settings)
-    codecs = plan.planner(task.model, layers, capacity)
-    coded = stages.realise(task.model, codecs, capacity, inputs=inputs, progress=progress)
+    plans = plan.plans(task.model, layers, capacity)
+    judge = stages.holdout_judge(task, layers, inputs, settings)
+    coded = stages.best_of(task.model, plans, capacity, judge=judge, inputs=inputs, progress=progress)
     data = pack(stages.artifact_of(task, coded, "uniform", limit_bytes))
     seconds = time.perf_counter() - start
     test = task.test if task.test is not None else task.validation
@@ -53,9 +55,9 @@ def compare(
 ) -> list[Measurement]:
     """The rows of uniform 4-bit, and of uniform and k-means in at most `limit_bytes`."""
     plans = (
-        (FixedPlan("uniform 4-bit", four_bits), 4 * parameter_count(task.model)),
-        (FixedPlan("uniform, our bytes", fitted("uniform")), limit_bytes),
-        (FixedPlan("k-means, our bytes", fitted("k-means")), limit_bytes),
+        (FIXED_PLANS["uniform 4-bit"], 4 * parameter_count(task.model)),
+        (replace(FIXED_PLANS["uniform"], name="uniform, our bytes"), limit_bytes),
+        (replace(FIXED_PLANS["k-means"], name="k-means, our bytes"), limit_bytes),
     )
     return [
         measure_baseline(task, plan, limit_bytes=limit, settings=settings, progress=progress) for plan, limit in plans

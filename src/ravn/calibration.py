@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ravn.codecs.rounding import Curvature, cholesky_damped, curvature
+from ravn.codecs.rounding import DAMPING, Curvature, cholesky_damped, curvature
 from ravn.codecs.spectrum import analysed_moment
 from ravn.layers import unfolded_inputs
 from ravn.lockstep import lockstep
@@ -38,7 +38,7 @@ class Moments:
         """
         return Moments(analysed_moment(self.second, shape), analysed_moment(self.cross, shape))
 
-    def target(self, weight: Tensor, damping: float = 0.01) -> Tensor:
+    def target(self, weight: Tensor, damping: float = DAMPING) -> Tensor:
         """The weight whose outputs on the quantized inputs come nearest to the float outputs.
 
         Minimises `E||W x - T q||^2` over T: `T = W + W E[(x - q) q^T] E[q q^T]^-1`, with a ridge.

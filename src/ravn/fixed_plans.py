@@ -29,11 +29,19 @@ class FixedPlan:
 
     Args:
         name: what the file and the report call it.
-        planner: gives the codec of every layer.
+        planners: each gives the codec of every layer; what hurts the network least is taken.
     """
 
     name: str
-    planner: Planner
+    planners: tuple[Planner, ...]
+
+    def plans(self, model: nn.Module, layers: Sequence[Layer], capacity_bytes: int) -> list[dict[str, Codec]]:
+        """What the planners give, each once."""
+        found: list[dict[str, Codec]] = []
+        for planner in self.planners:
+            plan = planner(model, layers, capacity_bytes)
+            found += [] if plan in found else [plan]
+        return found
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,9 @@ def _choices(model: nn.Module, layer: Layer, family: str) -> _Choices:
     return kept
 
 
-def at_bytes(model: nn.Module, layers: Sequence[Layer], family: str, capacity_bytes: int) -> dict[str, Codec]:
+def at_bytes(
+    model: nn.Module, layers: Sequence[Layer], family: str, capacity_bytes: int, *, relative: bool = False
+) -> dict[str, Codec]:
     """The plan of a family with the least squared error of the weights: bits of each layer by exact knapsack.
 
     Args:
@@ -69,12 +79,17 @@ def at_bytes(model: nn.Module, layers: Sequence[Layer], family: str, capacity_by
         layers: its layers.
         family: "uniform" or "k-means".
         capacity_bytes: the largest allowed sum of payload bytes.
+        relative: a layer's error counts relative to its energy, which is better where layers differ much in scale.
 
     Raises:
         BudgetError: one bit everywhere is too much.
     """
     choices = [_choices(model, layer, family) for layer in layers]
-    selection = solve([c.errors for c in choices], [c.sizes for c in choices], capacity_bytes)
+    errors = [
+        [e / _energy(model, la) for e in c.errors] if relative else c.errors
+        for la, c in zip(layers, choices, strict=True)
+    ]
+    selection = solve(errors, [c.sizes for c in choices], capacity_bytes)
     return {layer.name: c.codecs[i] for layer, c, i in zip(layers, choices, selection, strict=True)}
 
 
@@ -109,14 +124,21 @@ def four_bits(model: nn.Module, layers: Sequence[Layer], capacity_bytes: int) ->
     return {layer.name: UniformCodec(4) for layer in layers}
 
 
-def fitted(family: str) -> Planner:
-    """What `at_bytes` gives for a family."""
-    return lambda model, layers, capacity: at_bytes(model, layers, family, capacity)
+def _energy(model: nn.Module, layer: Layer) -> float:
+    return max(float(model.get_parameter(layer.name).detach().square().sum()), 1e-30)
+
+
+def fitted(family: str) -> tuple[Planner, Planner]:
+    """What `at_bytes` gives for a family, by absolute and by relative errors."""
+    return (
+        lambda model, layers, capacity: at_bytes(model, layers, family, capacity),
+        lambda model, layers, capacity: at_bytes(model, layers, family, capacity, relative=True),
+    )
 
 
 FIXED_PLANS: Mapping[str, FixedPlan] = {
-    "codebooks": FixedPlan("codebooks", equal_codebooks),
-    "uniform 4-bit": FixedPlan("uniform 4-bit", four_bits),
+    "codebooks": FixedPlan("codebooks", (equal_codebooks,)),
+    "uniform 4-bit": FixedPlan("uniform 4-bit", (four_bits,)),
     "uniform": FixedPlan("uniform, mixed bits", fitted("uniform")),
     "k-means": FixedPlan("k-means, mixed bits", fitted("k-means")),
 }

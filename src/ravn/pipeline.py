@@ -193,8 +193,9 @@ class _Run:
         self.progress.stage("rounding with error compensation")
         share = finetuning.TRAINING_SHARE if self.settings.recipe.epochs else 1.0
         capacity = self.limits.capacity_bytes
-        self.equal = plan.planner(model, self.layers, int(share * capacity))
-        coded = stages.realise(model, self.equal, capacity, inputs=self.inputs, progress=self.progress)
+        plans = plan.plans(model, self.layers, int(share * capacity))
+        coded = stages.best_of(model, plans, capacity, judge=self._judge(), inputs=self.inputs, progress=self.progress)
+        self.equal = coded.codecs
         self._spent("rounding", start)
         return coded
 
@@ -208,18 +209,15 @@ class _Run:
             coded,
             self.task.model,
             self.limits.capacity_bytes,
-            judge=Judge(
-                self.task.model,
-                [layer.name for layer in self.layers],
-                self.inputs.holdout,
-                self.settings.trade_off,
-                fidelity=self.settings.fidelity,
-            ),
+            judge=self._judge(),
             inputs=self.inputs,
             progress=self.progress,
         )
         self._spent("rounding", start)
         return finer
+
+    def _judge(self) -> Judge:
+        return stages.holdout_judge(self.task, self.layers, self.inputs, self.settings)
 
     def _trainable(self, coded: Coded) -> Coded:
         """The decided plan or the equal one, whichever training mends better."""

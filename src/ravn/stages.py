@@ -219,10 +219,18 @@ def workbench(
         if sum(o.base_bytes for o in options) <= INDEX_SHARE * capacity_bytes:
             break
         options = prepared(fewer)
+    search = _judge(task, layers, inputs.search, settings)
+    return Workbench(model, layers, options, search, holdout_judge(task, layers, inputs, settings))
+
+
+def holdout_judge(task: Task, layers: Sequence[Layer], inputs: Inputs, settings: Settings) -> Judge:
+    """Measures the loss of this run on images that no search learns from."""
+    return _judge(task, layers, inputs.holdout, settings)
+
+
+def _judge(task: Task, layers: Sequence[Layer], images: list[Tensor], settings: Settings) -> Judge:
     names = [layer.name for layer in layers]
-    search = Judge(task.model, names, inputs.search, settings.trade_off, fidelity=settings.fidelity)
-    holdout = Judge(task.model, names, inputs.holdout, settings.trade_off, fidelity=settings.fidelity)
-    return Workbench(model, layers, options, search, holdout)
+    return Judge(task.model, names, images, settings.trade_off, fidelity=settings.fidelity)
 
 
 def search(
@@ -294,6 +302,20 @@ def realise(
 
     counted = partial(counted_bytes, fixed=fixed_rate)
     return Coded(model, *encode_within(encode, codecs, capacity_bytes, size_of=counted))
+
+
+def best_of(
+    model: nn.Module,
+    plans: Sequence[Mapping[str, Codec]],
+    capacity_bytes: int,
+    *,
+    judge: Judge,
+    inputs: Inputs,
+    progress: Progress,
+) -> Coded:
+    """Realise several plans, and keep what the judge likes best."""
+    coded = [realise(model, plan, capacity_bytes, inputs=inputs, progress=progress) for plan in plans]
+    return coded[0] if len(coded) == 1 else min(coded, key=lambda c: judge.loss(c.quantized()))
 
 
 def refined(

@@ -14,6 +14,9 @@ from ravn.codecs.base import Grid, nearest
 
 BLOCK = 64
 
+DAMPING = 0.1
+"""Ridge on a second moment, as a share of its mean diagonal: a few hundred images say little of the least energies."""
+
 
 @dataclass(frozen=True)
 class Curvature:
@@ -31,7 +34,7 @@ class Curvature:
     gain: float
 
 
-def curvature(second_moment: Tensor, damping: float = 0.01, *, by_energy: bool = True) -> Curvature:
+def curvature(second_moment: Tensor, damping: float = DAMPING, *, by_energy: bool = True) -> Curvature:
     """Prepare a second moment of inputs for `compensate`.
 
     Args:
