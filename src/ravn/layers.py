@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ravn.plan import Layer
 
@@ -54,36 +53,29 @@ def unfolded_inputs(module: nn.Module, inputs: Tensor, positions: int = POSITION
         return None
     if module.padding_mode != "zeros":
         return None
-    windows = _windows(module, inputs)
-    batch, channels, height, width = windows.shape[:4]
-    order = torch.randperm(height * width, generator=torch.Generator().manual_seed(0))
-    taken = order[:positions].to(inputs.device)
-    patches = windows[:, :, taken // width, taken % width]
-    grouped = patches.reshape(batch, module.groups, channels // module.groups, len(taken), -1)
-    return grouped.permute(1, 0, 3, 2, 4).reshape(module.groups, batch * len(taken), -1)
+    inputs = inputs if inputs.dim() == 4 else inputs.unsqueeze(-2)
+    batch, channels, height, width = inputs.shape
+    taps, inside = _taps(module, height, width, positions)
+    patches = inputs.flatten(2).index_select(2, taps.flatten().to(inputs.device))
+    if not inside.all():
+        patches.masked_fill_(~inside.flatten().to(inputs.device), 0.0)
+    grouped = patches.reshape(batch, module.groups, channels // module.groups, *taps.shape)
+    return grouped.permute(1, 0, 3, 2, 4).reshape(module.groups, batch * len(taps), -1)
 
 
-def _windows(module: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
-    """Every window of the kernel as a view, shape (batch, channels, rows, columns, kernel rows, kernel columns)."""
+def _taps(module: nn.Conv1d | nn.Conv2d, height: int, width: int, positions: int) -> tuple[Tensor, Tensor]:
+    """Where in a flattened image the kernel looks, and whether that is inside it; both of shape (positions, taps)."""
     one = (1,) * (2 - len(module.kernel_size))
     kernel, stride, dilation = (one + tuple(v) for v in (module.kernel_size, module.stride, module.dilation))
     down, across = (0,) * len(one) + tuple(int(p) for p in module.padding)
-    if one:
-        inputs = inputs.unsqueeze(-2)
-    padded = functional.pad(inputs, (across, across, down, down)).contiguous()
-    batch, channels, height, width = padded.shape
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-    rows, columns = (height - reach[0]) // stride[0] + 1, (width - reach[1]) // stride[1] + 1
-    shape = (batch, channels, rows, columns, *kernel)
-    strides = (
-        channels * height * width,
-        height * width,
-        stride[0] * width,
-        stride[1],
-        dilation[0] * width,
-        dilation[1],
-    )
-    return padded.as_strided(shape, strides)
+    rows, columns = (height + 2 * down - reach[0]) // stride[0] + 1, (width + 2 * across - reach[1]) // stride[1] + 1
+    taken = torch.randperm(rows * columns, generator=torch.Generator().manual_seed(0))[:positions]
+    y = (taken // columns * stride[0] - down)[:, None] + dilation[0] * torch.arange(kernel[0])
+    x = (taken % columns * stride[1] - across)[:, None] + dilation[1] * torch.arange(kernel[1])
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+    taps = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
+    return taps.flatten(1), inside.flatten(1)
 
 
 def set_weights(model: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
