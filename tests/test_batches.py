@@ -105,6 +105,14 @@ def test_calibration_inputs_follow_the_seed_and_not_the_labels() -> None:
     assert any(value / 2 % 1 > 0 for value in first)
 
 
+@pytest.mark.parametrize(("side", "together"), [(1, 5), (512, 2), (1024, 1)])
+def test_large_images_come_in_small_batches_and_all_of_them(side: int, together: int) -> None:
+    enlarged = replace(task(5), transform=lambda batch: batch.reshape(-1, 1, 1, 1).expand(-1, 3, side, side))
+    batches = calibration_inputs(enlarged, 5, seed=0, device=CPU)
+    assert [len(batch) for batch in batches] == [len(rows) for rows in torch.arange(5).split(together)]
+    assert sorted(float(image.mean()) for batch in batches for image in batch) == list(range(5))
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_empty_data_give_no_batches(batch_size: int) -> None:
     assert list(in_order(numbered(0), batch_size)) == []
