@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ravn.fidelity import feature_points, features, finite_outputs, observed, performance_gap, ravn_loss
 
-FIDELITY_IMAGES = 32
-"""Images of every batch whose features enter L_fidelity; all images enter the performance gap."""
+ONE_IN = 4
+"""One image in so many has its features enter L_fidelity, which are kept in memory; all enter the performance gap."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class _Reference:
 
     def error(self, name: str, output: Tensor) -> Tensor:
         """The term of L_fidelity (Eq. 5, 6) of one layer, normalised."""
-        difference = output[:FIDELITY_IMAGES].float() - self.features[name]
+        floats = self.features[name]
+        difference = output[: len(floats)].float() - floats
         return torch.linalg.vector_norm(difference).square() / self.energies[name]
 
 
@@ -56,7 +57,7 @@ class Judge:
         self._references = [self._reference(model, batch) for batch in batches]
 
     def _reference(self, model: nn.Module, batch: Tensor) -> _Reference:
-        with torch.no_grad(), features(model, self._points, FIDELITY_IMAGES) as seen:
+        with torch.no_grad(), features(model, self._points, -(-len(batch) // ONE_IN)) as seen:
             logits = finite_outputs(model, batch)
         floats = {name: output.float() for name, output in seen.items()}
         return _Reference(logits, floats, {n: f.square().sum().clamp_min(1e-12) for n, f in floats.items()})
