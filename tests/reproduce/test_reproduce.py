@@ -9,6 +9,7 @@ import pytest
 
 from ravn.artifact import read
 from ravn.errors import InputError, MissingPackageError
+from ravn.metrics.energy import Energy
 from ravn.progress import Silent
 from ravn.reproduce.archive import Archive
 from ravn.reproduce.catalogue import Sources
@@ -101,6 +102,21 @@ def test_nothing_run_is_nothing_claimed() -> None:
         table = make(Archive([]))
         assert not any(row.ours for row in table.rows)
         assert table.not_run
+
+
+def test_energy_of_a_run_that_was_resumed_is_not_told(study: Study, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("ravn.reproduce.running.energy_of", lambda run, _: (run(), Energy(7.0, 0.5, "measured")))
+    monkeypatch.setattr(Study, "measures_energy", True)
+    cell = Cell("digits", "resnet8", "4-bit", 4.0, 0, 0, 0)
+    for place, begun in (("whole", False), ("resumed", True)):
+        measured = replace(study, results=Results(tmp_path / place))
+        if begun:
+            measured.results.runs(cell).mkdir(parents=True)
+            (measured.results.runs(cell) / "search-1.jsonl").touch()
+        energy = Runner(replace(measured, country="DEU"), "", Silent()).run(cell).energy
+        assert energy["source"] == "measured"
+        assert energy.get("search", {}).get("joules", 0.0) + energy.get("training", {}).get("joules", 0.0) < 7.0
+        assert ("search" in energy) is not begun
 
 
 def record_of(cell: Cell, minutes: float) -> Record:

@@ -152,6 +152,7 @@ class Runner:
         budget, decider, settings = question(cell, study, limit)
         folder = study.results.runs(cell)
         folder.mkdir(parents=True, exist_ok=True)
+        resumed = any(folder.iterdir())
 
         def run() -> Compressed:
             """Compress; what an interrupted run has found is used."""
@@ -160,7 +161,7 @@ class Runner:
         energy: dict[str, Any] = {}
         if study.measures_energy:
             compressed, spent = energy_of(run, study.country)
-            energy = _shared(spent, compressed.result.seconds, study.country)
+            energy = _shared(spent, compressed.result.seconds, study.country, resumed=resumed)
         else:
             compressed = run()
         result = compressed.result
@@ -214,8 +215,11 @@ def nominal_bits(layers: tuple[LayerReport, ...]) -> float:
     return sum(w * b for w, b in zip(weights, bits, strict=True)) / max(sum(weights), 1)
 
 
-def _shared(spent: Energy, seconds: dict[str, float], country: str) -> dict[str, Any]:
-    """Energy of a run, shared out to search and training by their time."""
+def _shared(spent: Energy, seconds: dict[str, float], country: str, *, resumed: bool) -> dict[str, Any]:
+    """Energy of a run, shared out to search and training by their time; untold where an earlier process had a part."""
+    told: dict[str, Any] = {"source": spent.source, "country": country}
+    if resumed:
+        return told
     whole = max(sum(seconds.values()), 1e-9)
 
     def part(stages: tuple[str, ...]) -> dict[str, float]:
@@ -223,7 +227,7 @@ def _shared(spent: Energy, seconds: dict[str, float], country: str) -> dict[str,
         share = sum(seconds.get(stage, 0.0) for stage in stages) / whole
         return {"joules": share * spent.joules, "co2_grams": share * spent.co2_grams}
 
-    return {"search": part(SEARCHING), "training": part(TRAINING), "source": spent.source, "country": country}
+    return {"search": part(SEARCHING), "training": part(TRAINING)} | told
 
 
 def _inferences(memory: dict[str, Any]) -> dict[str, Any]:
