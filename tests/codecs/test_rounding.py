@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ravn.codecs import ClusterCodec, CodebookCodec, Codec, EntropyCodec, Grid, UniformCodec, nearest
-from ravn.codecs.rounding import BLOCK, Curvature, cheapest, compensate, curvature
+from ravn.codecs.rounding import BLOCK, DAMPING, Curvature, cheapest, compensate, curvature
 
 COARSE = (EntropyCodec(0.8), UniformCodec(2), CodebookCodec(2), ClusterCodec((1, 0, 1)))
 every_codec = pytest.mark.parametrize("codec", COARSE, ids=str)
@@ -150,7 +150,7 @@ def test_blocks_and_cholesky_give_what_elimination_gives(columns: int, lagrangia
     weight, second = normal(6, columns).double(), correlated(1, columns).double()
     grid = EntropyCodec(0.5).grid(weight.float())
     grid = Grid(grid.levels.double(), grid.lengths.double())
-    expected = reference(weight, grid, second[0], 0.01, lagrangian)
+    expected = reference(weight, grid, second[0], DAMPING, lagrangian)
     before = weight.clone()
     assert torch.equal(compensate(weight, grid, curvature=curvature(second), lagrangian=lagrangian), expected)
     assert torch.equal(weight, before)
