@@ -106,6 +106,7 @@ def test_nothing_run_is_nothing_claimed() -> None:
 
 def test_energy_of_a_run_that_was_resumed_is_not_told(study: Study, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("ravn.reproduce.running.energy_of", lambda run, _: (run(), Energy(7.0, 0.5, "measured")))
+    monkeypatch.setattr("ravn.reproduce.running.probe", lambda *_: {})  # a process of its own needs codecarbon
     monkeypatch.setattr(Study, "measures_energy", True)
     cell = Cell("digits", "resnet8", "4-bit", 4.0, 0, 0, 0)
     for place, begun in (("whole", False), ("resumed", True)):
