@@ -29,7 +29,7 @@ def measure_baseline(
         task: the network and its images.
         plan: gives the codec of every layer; its name is that of the row.
         limit_bytes: the largest allowed file.
-        settings: calibration images and seed.
+        settings: images, their seed, and the loss that judges between candidates.
         progress: is told how far the work is.
     """
     start = time.perf_counter()
@@ -37,9 +37,8 @@ def measure_baseline(
     layers = stages.checked_layers(task.model)
     capacity = limit_bytes - stages.floor_of(task, task.model, layers, limit_bytes).overhead_bytes
     inputs = stages.draw_inputs(task, settings)
-    plans = plan.plans(task.model, layers, capacity)
-    judge = stages.holdout_judge(task, layers, inputs, settings)
-    coded = stages.best_of(task.model, plans, capacity, judge=judge, inputs=inputs, progress=progress)
+    plans = plan.planner(task.model, layers, capacity)
+    coded = stages.best_of(task, task.model, plans, capacity, inputs=inputs, settings=settings, progress=progress)
     data = pack(stages.artifact_of(task, coded, "uniform", limit_bytes))
     seconds = time.perf_counter() - start
     test = task.test if task.test is not None else task.validation

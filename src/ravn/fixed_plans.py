@@ -14,8 +14,8 @@ BITS = range(1, 9)
 SAVED_BITS = 2
 """More than an entropy coder saves of a k-means codebook's codes: on Gaussian and Laplace weights, 0.1 to 0.5 bits."""
 
-Planner = Callable[[nn.Module, Sequence[Layer], int], dict[str, Codec]]
-"""The codec of every layer, for a network, its layers and a capacity in payload bytes."""
+Planner = Callable[[nn.Module, Sequence[Layer], int], list[dict[str, Codec]]]
+"""Candidates, each the codec of every layer, for a network, its layers and a capacity in payload bytes."""
 
 FAMILIES: dict[str, Callable[[int], Sequence[Codec]]] = {
     "uniform": lambda bits: (UniformCodec(bits, per_channel=False), UniformCodec(bits, per_channel=True)),
@@ -29,19 +29,11 @@ class FixedPlan:
 
     Args:
         name: what the file and the report call it.
-        planners: each gives the codec of every layer; what hurts the network least is taken.
+        planner: gives the candidates; the one that hurts the network least is taken.
     """
 
     name: str
-    planners: tuple[Planner, ...]
-
-    def plans(self, model: nn.Module, layers: Sequence[Layer], capacity_bytes: int) -> list[dict[str, Codec]]:
-        """What the planners give, each once."""
-        found: list[dict[str, Codec]] = []
-        for planner in self.planners:
-            plan = planner(model, layers, capacity_bytes)
-            found += [] if plan in found else [plan]
-        return found
+    planner: Planner
 
 
 @dataclass(frozen=True)
@@ -69,31 +61,34 @@ def _choices(model: nn.Module, layer: Layer, family: str) -> _Choices:
     return kept
 
 
-def at_bytes(
-    model: nn.Module, layers: Sequence[Layer], family: str, capacity_bytes: int, *, relative: bool = False
-) -> dict[str, Codec]:
-    """The plan of a family with the least squared error of the weights: bits of each layer by exact knapsack.
+def at_bytes(model: nn.Module, layers: Sequence[Layer], family: str, capacity_bytes: int) -> list[dict[str, Codec]]:
+    """The plans of a family with the least squared error of the weights: bits of each layer by exact knapsack.
 
     Args:
         model: the float network.
         layers: its layers.
         family: "uniform" or "k-means".
         capacity_bytes: the largest allowed sum of payload bytes.
-        relative: a layer's error counts relative to its energy, which is better where layers differ much in scale.
+
+    Returns:
+        The plan of least error, and, if it is another one, that of least error relative to the energy of each layer,
+        which is better where layers differ much in scale.
 
     Raises:
         BudgetError: one bit everywhere is too much.
     """
     choices = [_choices(model, layer, family) for layer in layers]
-    errors = [
-        [e / _energy(model, la) for e in c.errors] if relative else c.errors
-        for la, c in zip(layers, choices, strict=True)
-    ]
-    selection = solve(errors, [c.sizes for c in choices], capacity_bytes)
-    return {layer.name: c.codecs[i] for layer, c, i in zip(layers, choices, selection, strict=True)}
+    energies = [float(model.get_parameter(layer.name).detach().square().sum()) for layer in layers]
+    plans: list[dict[str, Codec]] = []
+    for units in ([1.0] * len(layers), [max(energy, 1e-30) for energy in energies]):
+        errors = [[error / unit for error in c.errors] for c, unit in zip(choices, units, strict=True)]
+        selection = solve(errors, [c.sizes for c in choices], capacity_bytes)
+        plan = {layer.name: c.codecs[i] for layer, c, i in zip(layers, choices, selection, strict=True)}
+        plans += [] if plan in plans else [plan]
+    return plans
 
 
-def equal_codebooks(model: nn.Module, layers: Sequence[Layer], capacity_bytes: int) -> dict[str, Codec]:
+def equal_codebooks(model: nn.Module, layers: Sequence[Layer], capacity_bytes: int) -> list[dict[str, Codec]]:
     """k-means codebooks of one bit-width in all layers: the largest that fits, in codes of one length if these fit.
 
     Args:
@@ -111,34 +106,27 @@ def equal_codebooks(model: nn.Module, layers: Sequence[Layer], capacity_bytes: i
             continue  # clustering is slow: what can't fit is not tried
         size = sum(codec.encode(model.get_parameter(layer.name).detach()).size_bytes for layer in layers)
         if size <= capacity_bytes:
-            return {layer.name: codec for layer in layers}
+            return [{layer.name: codec for layer in layers}]
         smallest = size
     raise BudgetError(
         f"a capacity of {capacity_bytes} bytes can't be met; codebooks of one bit take {smallest} bytes", smallest
     )
 
 
-def four_bits(model: nn.Module, layers: Sequence[Layer], capacity_bytes: int) -> dict[str, Codec]:
+def four_bits(model: nn.Module, layers: Sequence[Layer], capacity_bytes: int) -> list[dict[str, Codec]]:
     """Equal steps of four bits in all layers, whatever they take."""
     del model, capacity_bytes
-    return {layer.name: UniformCodec(4) for layer in layers}
+    return [{layer.name: UniformCodec(4) for layer in layers}]
 
 
-def _energy(model: nn.Module, layer: Layer) -> float:
-    return max(float(model.get_parameter(layer.name).detach().square().sum()), 1e-30)
-
-
-def fitted(family: str) -> tuple[Planner, Planner]:
-    """What `at_bytes` gives for a family, by absolute and by relative errors."""
-    return (
-        lambda model, layers, capacity: at_bytes(model, layers, family, capacity),
-        lambda model, layers, capacity: at_bytes(model, layers, family, capacity, relative=True),
-    )
+def fitted(family: str) -> Planner:
+    """What `at_bytes` gives for a family."""
+    return lambda model, layers, capacity: at_bytes(model, layers, family, capacity)
 
 
 FIXED_PLANS: Mapping[str, FixedPlan] = {
-    "codebooks": FixedPlan("codebooks", (equal_codebooks,)),
-    "uniform 4-bit": FixedPlan("uniform 4-bit", (four_bits,)),
+    "codebooks": FixedPlan("codebooks", equal_codebooks),
+    "uniform 4-bit": FixedPlan("uniform 4-bit", four_bits),
     "uniform": FixedPlan("uniform, mixed bits", fitted("uniform")),
     "k-means": FixedPlan("k-means, mixed bits", fitted("k-means")),
 }

@@ -21,7 +21,7 @@ from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
 from ravn.plan import Budget, Plan
 from ravn.progress import Later, Progress, Silent
 from ravn.result import Result
-from ravn.scoring import Judge, connected
+from ravn.scoring import connected
 from ravn.settings import Settings
 from ravn.stages import Coded
 from ravn.task import Task
@@ -193,8 +193,16 @@ class _Run:
         self.progress.stage("rounding with error compensation")
         share = finetuning.TRAINING_SHARE if self.settings.recipe.epochs else 1.0
         capacity = self.limits.capacity_bytes
-        plans = plan.plans(model, self.layers, int(share * capacity))
-        coded = stages.best_of(model, plans, capacity, judge=self._judge(), inputs=self.inputs, progress=self.progress)
+        plans = plan.planner(model, self.layers, int(share * capacity))
+        coded = stages.best_of(
+            self.task,
+            model,
+            plans,
+            capacity,
+            inputs=self.inputs,
+            settings=self.settings,
+            progress=self.progress,
+        )
         self.equal = coded.codecs
         self._spent("rounding", start)
         return coded
@@ -209,15 +217,12 @@ class _Run:
             coded,
             self.task.model,
             self.limits.capacity_bytes,
-            judge=self._judge(),
+            judge=stages.holdout_judge(self.task, self.layers, self.inputs, self.settings),
             inputs=self.inputs,
             progress=self.progress,
         )
         self._spent("rounding", start)
         return finer
-
-    def _judge(self) -> Judge:
-        return stages.holdout_judge(self.task, self.layers, self.inputs, self.settings)
 
     def _trainable(self, coded: Coded) -> Coded:
         """The decided plan or the equal one, whichever training mends better."""

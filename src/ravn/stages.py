@@ -305,17 +305,31 @@ def realise(
 
 
 def best_of(
+    task: Task,
     model: nn.Module,
     plans: Sequence[Mapping[str, Codec]],
     capacity_bytes: int,
     *,
-    judge: Judge,
     inputs: Inputs,
+    settings: Settings,
     progress: Progress,
 ) -> Coded:
-    """Realise several plans, and keep what the judge likes best."""
+    """Realise several plans, and keep the one of least loss on images that no search learns from.
+
+    Args:
+        task: the float network that the loss compares with.
+        model: network that holds the weights to be quantized.
+        plans: candidates; one alone is not judged.
+        capacity_bytes: the largest allowed sum of the layers' bytes.
+        inputs: for the compensation, and for the judge.
+        settings: of the loss.
+        progress: is told how far the work is.
+    """
     coded = [realise(model, plan, capacity_bytes, inputs=inputs, progress=progress) for plan in plans]
-    return coded[0] if len(coded) == 1 else min(coded, key=lambda c: judge.loss(c.quantized()))
+    if len(coded) == 1:
+        return coded[0]
+    judge = holdout_judge(task, checked_layers(task.model), inputs, settings)
+    return min(coded, key=lambda c: judge.loss(c.quantized()))
 
 
 def refined(
