@@ -20,15 +20,16 @@ import torch
 from torch import Tensor
 
 from ravn import stages
-from ravn.adapters import make_task
+from ravn.adapters import load_data, make_task
 from ravn.allocators import ALLOCATORS, Problem, allocator_from_name
 from ravn.allocators.ledger import logged
 from ravn.allocators.problem import Selection
-from ravn.batches import calibration_inputs
+from ravn.batches import calibration_inputs, fetch, network_inputs
 from ravn.plan import Budget
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.settings import Settings
 from ravn.task import Task
+from ravn.training import mixed
 
 
 @dataclass
@@ -59,12 +60,16 @@ class Case:
     """One question: a network at a budget, with the images of a seed."""
 
     problem: Problem
-    judge: Judge
+    judges: dict[str, Judge]
     bench: Workbench
 
-    def judged(self, plan: Selection) -> float:
+    def judged(self, plan: Selection) -> dict[str, float]:
         """L_RAVN on images that nothing else has seen."""
-        return self.judge.loss(self.bench.network(plan))
+        network = self.bench.network(plan)
+        parts = {name: judge.parts(network) for name, judge in self.judges.items()}
+        return {name: sum(both) for name, both in parts.items()} | {
+            f"{name} gap": gap for name, (_, gap) in parts.items()
+        }
 
 
 def centre(transform: Callable[[Tensor], Tensor], side: int) -> Callable[[Tensor], Tensor]:
@@ -96,13 +101,29 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
         prepared = prepare(task.model, layers, inputs.calibration, clusters=0, capacity_bytes=capacity)
         torch.save(prepared, kept)
     names = [layer.name for layer in layers]
-    search, holdout = Judge(task.model, names, inputs.search), Judge(task.model, names, inputs.holdout)
+    seen = [inputs.search, inputs.holdout]
+    if options.blended:
+        generator = torch.Generator().manual_seed(seed)
+        seen = [[mixed(batch, 1.0, generator) for batch in batches] for batches in seen]
+    warm = options.temperature
+    search, holdout = (Judge(task.model, names, batches, temperature=warm) for batches in seen)
     bench = Workbench(task.model, layers, prepared, search, holdout)
     skip = settings.calibration_images + settings.search_images + settings.holdout_images
     others = calibration_inputs(task, options.judged, seed=seed, skip=skip, device=torch.device("cpu"))
     problem = bench.problem(capacity, options.evaluations)
-    log = options.out / f"{stem}-{options.images}.jsonl"
-    return Case(logged(problem, log, key=f"{options.images}"), Judge(task.model, names, others), bench)
+    judges = {"judged": Judge(task.model, names, others)}
+    if options.foreign:
+        judges["foreign"] = Judge(task.model, names, foreign_inputs(task, options))
+    of = f"{options.images} images, temperature {warm}" + ", blended" * options.blended
+    log = options.out / f"{stem}-{of.replace(', ', '-').replace(' ', '-')}.jsonl"
+    return Case(logged(problem, log, key=of), judges, bench)
+
+
+def foreign_inputs(task: Task, options: argparse.Namespace) -> list[Tensor]:
+    """Images that the float network was not trained on: what a plan does to them is told by its outputs alone."""
+    images = load_data(options.foreign, normalize=options.normalize).train
+    stored = (fetch(images, range(at, at + 128))[0] for at in range(0, options.judged, 128))
+    return [network_inputs(batch, task.transform, "cpu") for batch in stored]
 
 
 def measured(name: str, seed: int, found: Case) -> dict[str, Any]:
@@ -115,7 +136,7 @@ def measured(name: str, seed: int, found: Case) -> dict[str, Any]:
         "method": name,
         "evaluations": allocation.evaluations,
         "search": min((loss for _, loss in allocation.curve), default=float("nan")),
-        "judged": found.judged(allocation.selection),
+        **found.judged(allocation.selection),
         "own_seconds": round(own, 2),
         "plan": allocation.selection,
     }
@@ -123,18 +144,19 @@ def measured(name: str, seed: int, found: Case) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean and spread over the seeds, by network, budget and method, in markdown."""
-    names = ("model", "side", "bits", "images", "holdout", "limit", "method")
-    keys = dict.fromkeys(tuple(row[name] for name in names) for row in rows)
-    head = "network | pixels | bits | images | holdout | evaluations | method | search loss | judged loss | seeds"
-    lines = [f"| {head} |", "|---" * 10 + "|"]
+    names = ("model", "side", "bits", "images", "blended", "temperature", "holdout", "limit", "method")
+    keys = dict.fromkeys(tuple(row.get(name) for name in names) for row in rows)
+    head = "network | pixels | bits | images | blended | temperature | holdout | evaluations | method"
+    lines = [f"| {head} | search loss | judged loss | foreign images | seeds |", "|---" * 13 + "|"]
     for key in keys:
-        mine = [row for row in rows if tuple(row[name] for name in names) == key]
+        mine = [row for row in rows if tuple(row.get(name) for name in names) == key]
         cells = (
             key[0],
             key[1] or "all",
-            *key[2:],
-            spread(r["search"] for r in mine),
-            spread(r["judged"] for r in mine),
+            *key[2:4],
+            "yes" if key[4] else "no",
+            *key[5:],
+            *(spread(r.get(figure, float("nan")) for r in mine) for figure in ("search", "judged", "foreign")),
         )
         lines.append("| " + " | ".join(map(str, cells)) + f" | {len(mine)} |")
     return "\n".join(lines)
@@ -159,6 +181,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--evaluations", type=int, default=1000)
     parser.add_argument("--images", type=int, default=512, help="of the search")
     parser.add_argument("--holdout", type=int, default=512, help="images that choose between finalists")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the performance gap of search and holdout")
+    parser.add_argument("--blended", action="store_true", help="blend the images of search and holdout in pairs")
+    parser.add_argument("--foreign", help="data whose training images judge the plans as well")
     parser.add_argument("--side", type=int, help="cut the images to a central square of so many pixels: cheap trials")
     parser.add_argument("--judged", type=int, default=2048, help="images that judge the plans")
     parser.add_argument("--out", type=Path, default=Path("runs/search"))
@@ -179,6 +204,7 @@ def main() -> None:
             for name in options.methods:
                 about = {"model": options.model, "bits": bits, "seed": seed, "images": options.images}
                 about |= {"side": options.side, "holdout": options.holdout}
+                about |= {"blended": options.blended, "temperature": options.temperature}
                 row = about | {"limit": options.evaluations} | measured(name, seed, found)
                 print(json.dumps(row), flush=True)
                 with rows.open("a") as file:

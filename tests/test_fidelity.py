@@ -93,6 +93,23 @@ def test_the_gap_is_the_divergence_from_the_reference(seed: int, images: int, cl
     assert float(performance_gap(reference, reference + 7)) == pytest.approx(0, abs=1e-12)
 
 
+@given(seeds, st.floats(0.5, 8))
+@quick
+def test_a_temperature_divides_the_logits_and_its_square_multiplies_the_gap(seed: int, temperature: float) -> None:
+    reference, logits = 3 * random(seed, 4, 5), 3 * random(seed + 1, 4, 5)
+    cooled = float(performance_gap(reference / temperature, logits / temperature))
+    assert float(performance_gap(reference, logits, temperature)) == pytest.approx(temperature**2 * cooled)
+
+
+@given(seeds)
+@quick
+def test_an_infinite_temperature_is_the_limit_of_warm_ones(seed: int) -> None:
+    reference, logits = random(seed, 4, 5), random(seed + 1, 4, 5)
+    hot = float(performance_gap(reference, logits, math.inf))
+    assert hot == pytest.approx(float(performance_gap(reference, logits, 1e4)), rel=1e-3)
+    assert float(performance_gap(reference, logits + 7, math.inf)) == pytest.approx(hot)
+
+
 def test_the_loss_of_the_paper_is_fidelity_plus_lambda_gaps() -> None:
     assert float(ravn_loss(torch.tensor(0.25), torch.tensor(0.5))) == 0.75
     assert float(ravn_loss(torch.tensor(0.25), torch.tensor(0.5), trade_off=2.0)) == 1.25

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from ravn import stages
+from ravn.adapters import make_task
 from ravn.batches import first_images
 from ravn.codecs import ClusterCodec, Codec, EntropyCodec, TrellisCodec
 from ravn.encoding import encode_network
 from ravn.progress import Silent
 from ravn.scoring import Judge
-from ravn.stages import LEAST_IMAGES, MOST_WAITING_BYTES, Coded, Inputs, refined, side_by_side
+from ravn.settings import Settings
+from ravn.stages import LEAST_IMAGES, MOST_WAITING_BYTES, Coded, Inputs, draw_inputs, refined, side_by_side
 
 NAMES = ("0.weight", "2.weight")
 
@@ -70,3 +72,15 @@ def test_as_many_images_wait_side_by_side_as_memory_has_room_for(monkeypatch: py
         kept = first_images(batches, count)
         assert torch.equal(torch.cat([*kept, torch.zeros(0)]), torch.arange(9.0)[:count])
         assert [len(b) for b in kept] == [n for n in (min(count, 6), min(max(count - 6, 0), 3)) if n]
+
+
+def test_what_plans_are_scored_on_is_blended_and_what_compensates_is_not() -> None:
+    task, counts = make_task("digits:resnet8", "digits"), {"calibration_images": 32, "search_images": 32}
+    plain, blended = (draw_inputs(task, Settings(**counts, holdout_images=32, mixing=share)) for share in (0.0, 1.0))
+    assert torch.equal(torch.cat(plain.calibration), torch.cat(blended.calibration))
+    for before, after in ((plain.search, blended.search), (plain.holdout, blended.holdout)):
+        assert torch.cat(before).shape == torch.cat(after).shape
+        changed = (torch.cat(before) != torch.cat(after)).flatten(1).any(1)
+        assert changed.float().mean() > 0.8
+        # Blended with each other: no image is brighter or darker than all that it could be made of.
+        assert torch.cat(before).min() <= torch.cat(after).min() <= torch.cat(after).max() <= torch.cat(before).max()

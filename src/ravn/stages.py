@@ -29,6 +29,7 @@ from ravn.scoring import Judge, Workbench, hired, prepare
 from ravn.scoring.options import Options, entropy_bytes
 from ravn.settings import Settings
 from ravn.task import Task
+from ravn.training import mixed
 
 CLUSTER_COUNTS = (8, 6, 5, 4, 3, 2)
 INDEX_SHARE = 0.75
@@ -75,8 +76,8 @@ class Inputs:
 
     Args:
         calibration: for error compensation.
-        search: for scoring plans.
-        holdout: for choosing between finalists.
+        search: for scoring plans; some or all of them blended with one another.
+        holdout: for choosing between finalists; the same.
     """
 
     calibration: list[Tensor]
@@ -115,7 +116,9 @@ def draw_inputs(task: Task, settings: Settings) -> Inputs:
         raise InputError("there are no training images to draw from; a few hundred are needed, without labels")
     # A data set too small for three disjoint sets shares the first.
     calibration, search, holdout = (batches or drawn[0] for batches in drawn)
-    return Inputs(first_images(calibration, side_by_side(task.model, calibration[0][:1])), search, holdout)
+    generator = torch.Generator().manual_seed(settings.seed)
+    scored = [[mixed(batch, settings.mixing, generator) for batch in batches] for batches in (search, holdout)]
+    return Inputs(first_images(calibration, side_by_side(task.model, calibration[0][:1])), *scored)
 
 
 def side_by_side(model: nn.Module, image: Tensor) -> int:
@@ -230,7 +233,8 @@ def holdout_judge(task: Task, layers: Sequence[Layer], inputs: Inputs, settings:
 
 def _judge(task: Task, layers: Sequence[Layer], images: list[Tensor], settings: Settings) -> Judge:
     names = [layer.name for layer in layers]
-    return Judge(task.model, names, images, settings.trade_off, fidelity=settings.fidelity)
+    loss = {"fidelity": settings.fidelity, "temperature": settings.temperature}
+    return Judge(task.model, names, images, settings.trade_off, **loss)
 
 
 def search(
@@ -256,7 +260,8 @@ def search(
     with hired(bench, purse, settings.workers, device=settings.device, told=progress.stage) as scored:
         watched = replace(scored, loss=loss)
         if log is not None:
-            watched = logged(watched, log, key=f"seed {settings.seed}")
+            key = f"seed {settings.seed}, temperature {settings.temperature:g}, mixing {settings.mixing:g}"
+            watched = logged(watched, log, key=key)
         asked = [
             replace(
                 problem,

@@ -37,6 +37,7 @@ class Judge:
         batches: unlabelled network inputs.
         trade_off: lambda of Eq. 7.
         fidelity: weight of L_fidelity; at 0 no features are looked at, and L_fidelity counts as 0.
+        temperature: of the performance gap.
 
     Raises:
         InputError: the float network's outputs are not finite.
@@ -50,9 +51,10 @@ class Judge:
         trade_off: float = 1.0,
         *,
         fidelity: float = 1.0,
+        temperature: float = 1.0,
     ) -> None:
         self._batches = batches
-        self._trade_off, self._fidelity = trade_off, fidelity
+        self._trade_off, self._fidelity, self._temperature = trade_off, fidelity, temperature
         self._points = feature_points(model, weight_names, batches[0][:2]) if fidelity else ()
         self._references = [self._reference(model, batch) for batch in batches]
 
@@ -71,7 +73,7 @@ class Judge:
                 ours = model(batch).float()
             fidelity += len(batch) * (float(torch.stack(list(errors.values())).mean()) if errors else 0.0)
             # A divergence is not negative, but its floating-point sum may be.
-            gap += len(batch) * float(performance_gap(reference.logits, ours).clamp_min(0))
+            gap += len(batch) * float(performance_gap(reference.logits, ours, self._temperature).clamp_min(0))
             images += len(batch)
         return fidelity / images, gap / images
 
