@@ -98,7 +98,8 @@ def front(task: Task, seed: int, options: argparse.Namespace) -> tuple[Front, St
         print(f"prepared in {time.process_time() - start:.1f} s of process time", flush=True)
         torch.save(made, kept)
     names = [layer.name for layer in layers]
-    search, holdout = Judge(task.model, names, inputs.search), Judge(task.model, names, inputs.holdout)
+    warm = settings.temperature
+    search, holdout = (Judge(task.model, names, seen, temperature=warm) for seen in (inputs.search, inputs.holdout))
     bench = Workbench(task.model, layers, torch.load(kept, weights_only=False), search, holdout)
     skip = settings.calibration_images + settings.search_images + settings.holdout_images
     others = calibration_inputs(task, options.judged, seed=seed, skip=skip, device=torch.device("cpu"))

@@ -29,7 +29,6 @@ from ravn.plan import Budget
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.settings import Settings
 from ravn.task import Task
-from ravn.training import mixed
 
 
 @dataclass
@@ -86,7 +85,7 @@ def centre(transform: Callable[[Tensor], Tensor], side: int) -> Callable[[Tensor
 
 def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Case:
     """Prepare the options of a network, or read them from where they were kept, and the images."""
-    settings = Settings(search_images=options.images, holdout_images=options.holdout, seed=seed)
+    settings = Settings(search_images=options.images, holdout_images=options.holdout, mixing=options.mixing, seed=seed)
     layers = stages.checked_layers(task.model)
     parameters = sum(p.numel() for p in task.model.parameters())
     limit = Budget(bits_per_weight=bits).limit_bytes(parameters)
@@ -101,12 +100,8 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
         prepared = prepare(task.model, layers, inputs.calibration, clusters=0, capacity_bytes=capacity)
         torch.save(prepared, kept)
     names = [layer.name for layer in layers]
-    seen = [inputs.search, inputs.holdout]
-    if options.blended:
-        generator = torch.Generator().manual_seed(seed)
-        seen = [[mixed(batch, 1.0, generator) for batch in batches] for batches in seen]
     warm = options.temperature
-    search, holdout = (Judge(task.model, names, batches, temperature=warm) for batches in seen)
+    search, holdout = (Judge(task.model, names, seen, temperature=warm) for seen in (inputs.search, inputs.holdout))
     bench = Workbench(task.model, layers, prepared, search, holdout)
     skip = settings.calibration_images + settings.search_images + settings.holdout_images
     others = calibration_inputs(task, options.judged, seed=seed, skip=skip, device=torch.device("cpu"))
@@ -114,7 +109,7 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
     judges = {"judged": Judge(task.model, names, others)}
     if options.foreign:
         judges["foreign"] = Judge(task.model, names, foreign_inputs(task, options))
-    of = f"{options.images} images, temperature {warm}" + ", blended" * options.blended
+    of = f"{options.images} images, temperature {warm}, mixing {options.mixing}"
     log = options.out / f"{stem}-{of.replace(', ', '-').replace(' ', '-')}.jsonl"
     return Case(logged(problem, log, key=of), judges, bench)
 
@@ -144,18 +139,16 @@ def measured(name: str, seed: int, found: Case) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean and spread over the seeds, by network, budget and method, in markdown."""
-    names = ("model", "side", "bits", "images", "blended", "temperature", "holdout", "limit", "method")
+    names = ("model", "side", "bits", "images", "mixing", "temperature", "holdout", "limit", "method")
     keys = dict.fromkeys(tuple(row.get(name) for name in names) for row in rows)
-    head = "network | pixels | bits | images | blended | temperature | holdout | evaluations | method"
+    head = "network | pixels | bits | images | mixing | temperature | holdout | evaluations | method"
     lines = [f"| {head} | search loss | judged loss | foreign images | seeds |", "|---" * 13 + "|"]
     for key in keys:
         mine = [row for row in rows if tuple(row.get(name) for name in names) == key]
         cells = (
             key[0],
             key[1] or "all",
-            *key[2:4],
-            "yes" if key[4] else "no",
-            *key[5:],
+            *key[2:],
             *(spread(r.get(figure, float("nan")) for r in mine) for figure in ("search", "judged", "foreign")),
         )
         lines.append("| " + " | ".join(map(str, cells)) + f" | {len(mine)} |")
@@ -181,8 +174,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--evaluations", type=int, default=1000)
     parser.add_argument("--images", type=int, default=512, help="of the search")
     parser.add_argument("--holdout", type=int, default=512, help="images that choose between finalists")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the performance gap of search and holdout")
-    parser.add_argument("--blended", action="store_true", help="blend the images of search and holdout in pairs")
+    parser.add_argument("--temperature", type=float, default=2.0, help="of the performance gap of search and holdout")
+    parser.add_argument("--mixing", type=float, default=1.0, help="share of these images that are blended with others")
     parser.add_argument("--foreign", help="data whose training images judge the plans as well")
     parser.add_argument("--side", type=int, help="cut the images to a central square of so many pixels: cheap trials")
     parser.add_argument("--judged", type=int, default=2048, help="images that judge the plans")
@@ -204,7 +197,7 @@ def main() -> None:
             for name in options.methods:
                 about = {"model": options.model, "bits": bits, "seed": seed, "images": options.images}
                 about |= {"side": options.side, "holdout": options.holdout}
-                about |= {"blended": options.blended, "temperature": options.temperature}
+                about |= {"mixing": options.mixing, "temperature": options.temperature}
                 row = about | {"limit": options.evaluations} | measured(name, seed, found)
                 print(json.dumps(row), flush=True)
                 with rows.open("a") as file:
