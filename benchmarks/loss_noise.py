@@ -81,7 +81,7 @@ def main() -> None:
     truth = torch.stack([found["foreign"][0].mean() for found in measured])
     print(f"{len(measured)} plans, {options.judged} images of each kind\n")
     print(
-        "| images | temperature | gap, nats | error of a plan's, % | spread of plans, % | half is in % of images | rank |"
+        "| images | temperature | gap, nats | error of a plan's, % | spread of plans, % | half in % of images | rank |"
     )
     print("|---" * 7 + "|")
     for kind in kinds:
