@@ -41,3 +41,17 @@ def test_an_unknown_preset_is_refused() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         preset("paper").seed = 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"mixing": 1.5}, "a share of mixing = 1.5; give one from 0 to 1"),
+        ({"mixing": -0.1}, "a share of mixing = -0.1; give"),
+        ({"temperature": 0.0}, "at temperature = 0.0; give one above 0, or infinity"),
+        ({"temperature": float("nan")}, "at temperature = nan; give"),
+    ],
+)
+def test_impossible_scoring_is_refused(changed: dict[str, float], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        replace(Settings(), **changed)

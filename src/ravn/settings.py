@@ -37,6 +37,9 @@ class Settings:
         workers: who scores the plans of the search: None, this process; a number, so many processes on this machine;
             an address, all processors of a Ray cluster. The plan does not depend on how many there are.
         preset: name of the preset that this came from.
+
+    Raises:
+        InputError: the share or the temperature is impossible.
     """
 
     clusters: int = 0
@@ -57,6 +60,12 @@ class Settings:
     device: str = "cpu"
     workers: int | str | None = None
     preset: str = "default"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mixing <= 1:
+            raise InputError(f"images can't be blended to a share of mixing = {self.mixing}; give one from 0 to 1")
+        if not self.temperature > 0:
+            raise InputError(f"no plan is scored at temperature = {self.temperature}; give one above 0, or infinity")
 
 
 PAPER = Settings(
