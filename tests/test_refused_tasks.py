@@ -19,14 +19,14 @@ class Untouched:
 
 
 class Picky(nn.Module):
-    """A network whose outputs are infinite for pictures that hold 255."""
+    """A network whose outputs are infinite for pictures brighter than 100, blended ones among them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(16, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x.flatten(1)) / (255 - x.amax((1, 2, 3)))[:, None]
+        return self.linear(x.flatten(1)) / (x.amax((1, 2, 3)) <= 100)[:, None]
 
 
 def task(model: nn.Module, train: Tensor, **changes: object) -> ravn.Task:
