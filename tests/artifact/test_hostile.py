@@ -29,13 +29,16 @@ from ravn.codecs import CODECS, Codec, Encoded, EntropyCodec
 from ravn.errors import ArtifactError
 
 NAME = "evil.ravn"
+PATIENCE = 5
+"""Seconds of process time: a busy machine takes one, and what hangs takes minutes."""
+
 CODECS_BY_NAME = {codec.name: codec for codec in EXAMPLES}
 State = dict[str, torch.Tensor]
 per_codec = pytest.mark.parametrize("codec", EXAMPLES, ids=str)
 
 
 def opened(data: bytes) -> tuple[Artifact, State] | None:
-    """Open and decode, in less than a second; None for an ArtifactError that names the file."""
+    """Open and decode, in a few seconds at most; None for an ArtifactError that names the file."""
     start, result, message = time.process_time(), None, NAME
     try:
         artifact = unpack(data, source=NAME)
@@ -45,7 +48,7 @@ def opened(data: bytes) -> tuple[Artifact, State] | None:
     assert message.startswith(NAME)
     assert "\n" not in message
     assert len(message) < 1000
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < PATIENCE
     return result
 
 
@@ -196,7 +199,7 @@ def test_zip_bombs_stop_early(sample: Artifact) -> None:
         unpack(framed(bomb, file.codes, file.tensors))
     with pytest.raises(ArtifactError, match="holds more than"):
         unpack(written(replace(file, tensors=bomb)))
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < PATIENCE
 
 
 @pytest.mark.parametrize("depth", [40, 10_000, 500_000])
