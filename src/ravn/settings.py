@@ -18,9 +18,9 @@ class Settings:
         search_images: unlabelled training images on which plans are scored.
         holdout_images: unlabelled training images that choose between finalists; 512 misjudge them
             (docs/experiments.md).
-        mixing: share of the images of search and holdout that are blended with others (`ravn.training.mixed`).
-        temperature: of the performance gap while plans are chosen. At 1, in Eq. 7, 2 % of plain training images make
-            half of it, and its error is larger than the difference between plans (docs/experiments.md).
+        mixing: share, 0 to 1, of the images of search and holdout that are blended with others (`ravn.training.mixed`).
+        temperature: of the performance gap while plans are chosen, above 0. At 1, as in Eq. 7, 2 % of plain training
+            images make half of it, and its error is larger than the difference between plans (docs/experiments.md).
         evaluations: how many plans the search may score.
         trade_off: lambda of Eq. 7.
         fidelity: weight of L_fidelity beside it, while plans are chosen: 1 in Eq. 7, 0 leaves the task term of Eq. 4.
