@@ -7,9 +7,9 @@
 Without `--policy`, one training of a policy for all budgets is set against one local search for each, with as many
 evaluations in all, and the policy is kept in the folder `--out`. With it, the plans of that policy, which is trained no
 further, are set against the knapsack's on the same measured losses. All plans are searched for on `--images` training
-images and judged on `--judged` others. Options and evaluations are kept in `--out`, so that a run that is repeated
-costs only what is new. Own time is process time outside the scoring of plans. The hypervolume is that of bits and
-log(loss), as far as bits = 6 and loss = 10.
+images and judged on `--judged` others, and, with `--foreign`, on as many of another data set. Options and evaluations
+are kept in `--out`, so that a run that is repeated costs only what is new. Own time is process time outside the scoring
+of plans. The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from search import foreign_inputs
 
 from ravn import stages
 from ravn.adapters import make_task
@@ -41,7 +42,7 @@ from ravn.task import Task
 BITS = (0.7, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 END_BITS, END_LOSS = 6.0, 10.0
 Loss = Callable[[Selection], float]
-COLUMNS = ("model", "seed", "method", "evaluations", "seconds", "own_seconds", "hypervolume")
+COLUMNS = ("model", "seed", "method", "evaluations", "seconds", "own_seconds", "judged_on", "hypervolume")
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,12 @@ class Front:
 
     problems: list[Problem]
     bench: Workbench
-    judge: Judge
+    judges: dict[str, Judge]
 
-    def judged(self, plans: Sequence[Selection]) -> list[float]:
-        """L_RAVN of plans on images that nothing else has seen."""
-        return [self.judge.loss(self.bench.network(plan)) for plan in plans]
+    def judged(self, plans: Sequence[Selection]) -> dict[str, list[float]]:
+        """L_RAVN of plans on images that nothing else has seen, by the kind of images."""
+        networks = [self.bench.network(plan) for plan in plans]
+        return {kind: [judge.loss(network) for network in networks] for kind, judge in self.judges.items()}
 
 
 @dataclass
@@ -108,7 +110,10 @@ def front(task: Task, seed: int, options: argparse.Namespace) -> tuple[Front, St
     watch = Stopwatch()
     loss, holdout_loss = watch.watched(log.loss), watch.watched(bench.holdout_loss)
     shared = [replace(problem, loss=loss, holdout_loss=holdout_loss) for problem in problems]
-    return Front(shared, bench, Judge(task.model, names, others)), watch
+    judges = {"training": Judge(task.model, names, others)}
+    if options.foreign:
+        judges["foreign"] = Judge(task.model, names, foreign_inputs(task, options))
+    return Front(shared, bench, judges), watch
 
 
 def hypervolume(bits: Sequence[float], losses: Sequence[float]) -> float:
@@ -160,12 +165,12 @@ def measured(found: Front, watch: Stopwatch, seed: int, options: argparse.Namesp
         results = method(found, seed, options)
         seconds, scoring = time.process_time() - start, watch.seconds - before
         for name, (plans, evaluations) in results.items():
-            losses = found.judged(plans)
             row = {"model": options.model, "seed": seed, "method": name, "evaluations": evaluations}
             row |= {"seconds": round(seconds, 1), "own_seconds": round(seconds - scoring, 1)}
-            row |= {"hypervolume": round(hypervolume(options.bits, losses), 4), "losses": losses, "plans": plans}
-            rows.append(row)
-            print(json.dumps({k: v for k, v in row.items() if k != "plans"}), flush=True)
+            for kind, losses in found.judged(plans).items():
+                area = round(hypervolume(options.bits, losses), 4)
+                rows.append(row | {"judged_on": kind, "hypervolume": area, "losses": losses, "plans": plans})
+                print(json.dumps({k: v for k, v in rows[-1].items() if k != "plans"}), flush=True)
     return rows
 
 
@@ -184,6 +189,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="cifar:resnet20")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--foreign", help="images of another data set that judge the plans as well")
     parser.add_argument("--normalize", default="imagenet")
     parser.add_argument("--bits", type=float, nargs="+", default=BITS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
