@@ -55,8 +55,7 @@ class Front:
 
     def judged(self, plans: Sequence[Selection]) -> dict[str, list[float]]:
         """L_RAVN of plans on images that nothing else has seen, by the kind of images."""
-        networks = [self.bench.network(plan) for plan in plans]
-        return {kind: [judge.loss(network) for network in networks] for kind, judge in self.judges.items()}
+        return {kind: [judge.loss(self.bench.network(p)) for p in plans] for kind, judge in self.judges.items()}
 
 
 @dataclass

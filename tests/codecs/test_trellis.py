@@ -66,10 +66,10 @@ def test_eight_steps_at_once_are_eight_steps(states: int, count: int, length: in
 def test_the_cheapest_level_of_either_parity_is_offered() -> None:
     alphabet = some_alphabet(12)
     values, classes = normal(200) * 6, torch.arange(200) % 2
-    for parity, (costs, places) in enumerate(alphabet.offers(values, classes * 12, 0.7)):
+    for parity, (costs, places) in enumerate(zip(*alphabet.offers(values, classes * 12, 0.7), strict=True)):
         every = (values[:, None] - alphabet.levels[classes]).square() * 0.7 + alphabet.tolls[classes]
         inner = (values > alphabet.levels[0, 2]) & (values < alphabet.levels[0, -3])
-        assert torch.allclose(every.gather(1, places[:, None].long())[:, 0], costs)
+        assert torch.allclose(every.gather(1, places[:, None])[:, 0], costs)
         assert (places % 2 == parity).all()
         near = (values[:, None] - alphabet.levels[classes]).abs() <= 4
         least = every.where(near & (torch.arange(12) % 2 == parity), torch.inf).min(1).values

@@ -33,25 +33,28 @@ class Alphabet:
     levels: Tensor
     tolls: Tensor
 
-    def offers(self, values: Tensor, classes: Tensor, weight: Tensor | float = 1.0) -> list[tuple[Tensor, Tensor]]:
-        """Cost and place of the cheapest level of even, and of odd index, both of the shape of `values`.
+    def offers(self, values: Tensor, classes: Tensor, weight: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """Cost and place of the cheapest level of even, and of odd index, both of shape (..., 2, n).
 
         Args:
-            values: in steps; those of the second quantizer negated.
-            classes: first place of each value's class in the flattened levels, broadcastable to `values`.
-            weight: of the squared error, broadcastable to `values`.
+            values: in steps, shape (..., n); those of the second quantizer negated.
+            classes: first place of each value's class in the flattened levels, broadcastable to (..., 2, n).
+            weight: of the squared error, broadcastable to (..., 2, n).
         """
-        floor = torch.floor(values / 2 - 0.25).int().sub_(self.low).clamp_(1, self.levels.shape[1] - 3)
-        levels, tolls = self.levels.view(-1), self.tolls.view(-1)
-        found = []
-        for parity in (0, 1):
-            below = floor - ((floor ^ parity) & 1)
-            sides = []
-            for place in (below, below + 2):
-                entry = place + classes
-                sides.append((values - levels[entry]).square_().mul_(weight).add_(tolls[entry]))
-            found.append((torch.minimum(*sides), torch.where(sides[1] < sides[0], below + 2, below)))
-        return found
+        floor = torch.floor(values / 2 - 0.25).long().sub_(self.low).clamp_(1, self.levels.shape[1] - 3)
+        below = floor[..., None, :] ^ torch.arange(2, device=values.device)[:, None]
+        below = floor[..., None, :] - below.bitwise_and_(1)
+        sides = []
+        for place in (below, below + 2):
+            entry = place + classes
+            sides.append((values[..., None, :] - look_up(self.levels, entry)).square_())
+            sides[-1].mul_(weight).add_(look_up(self.tolls, entry))
+        return torch.minimum(*sides), below.add_(sides[1] < sides[0], alpha=2)
+
+
+def look_up(table: Tensor, places: Tensor) -> Tensor:
+    """Entries of a flattened table: the same as indexing, in a quarter of the time."""
+    return table.view(-1).index_select(0, places.view(-1)).view(places.shape)
 
 
 def cheapest_paths(values: Tensor, classes: Tensor, alphabet: Alphabet, *, states: int) -> Tensor:
@@ -70,9 +73,9 @@ def cheapest_paths(values: Tensor, classes: Tensor, alphabet: Alphabet, *, state
     size, found = alphabet.levels.shape[1], []
     for at in range(0, len(values), many):
         part = values[at : at + many].T.contiguous()
-        place = (classes if classes.numel() == 1 else classes[at : at + many].T).int() * size
-        offers = alphabet.offers(part, place) + alphabet.offers(-part, place)
-        costs, codes = (torch.stack([offer[i] for offer in offers], 1) for i in (0, 1))
+        place = (classes if classes.numel() == 1 else classes[at : at + many].T).long()[:, None] * size
+        offers = zip(alphabet.offers(part, place), alphabet.offers(-part, place), strict=True)
+        costs, codes = (torch.cat(both, 1) for both in offers)
         found.append(_trace(costs, codes, states))
     return torch.cat(found, 1).T
 
@@ -93,7 +96,7 @@ def _trace(costs: Tensor, codes: Tensor, states: int) -> Tensor:
         torch.lt(second, first, out=turns[t])
         metric = torch.minimum(first, second)
     state = metric.argmin(0)[None]
-    path = torch.empty((length, chains), dtype=torch.int32, device=costs.device)
+    path = torch.empty((length, chains), dtype=codes.dtype, device=costs.device)
     for t in range(length - 1, -1, -1):
         turn = turns[t].gather(0, state).long()
         path[t] = codes[t].gather(0, subset[turn, state])[0]
@@ -131,7 +134,7 @@ def compensated_paths(
         """Rows of a matrix by chain, shape (chains, stacked, columns)."""
         return functional.pad(matrix, (0, 0, 0, chains * stacked - rows)).reshape(chains, stacked, columns)
 
-    padded, owned = by_chain(values), by_chain(classes.expand(rows, columns).int() * alphabet.levels.shape[1])
+    padded, owned = by_chain(values), by_chain(classes.expand(rows, columns).long() * alphabet.levels.shape[1])
     owner = torch.arange(chains * stacked).clamp_max(rows - 1).reshape(chains, stacked) // (rows // groups)
     apart = groups if stacked == 1 else 1 if groups == 1 else chains
     many = max(CHUNK // (stacked * columns), 1) if apart == 1 else chains
@@ -149,17 +152,19 @@ def _compensate_row(search: "_Survivors", values: Tensor, classes: Tensor, facto
     """Quantize one row of every chain, shape (chains, columns), with factors of shape (groups, columns, columns)."""
     (chains, columns), groups, states = values.shape, len(factor), search.states
     work = values[:, None].expand(-1, states, -1).reshape(chains * states, columns)
+    pivots = factor.diagonal(dim1=-2, dim2=-1).repeat_interleave(chains // groups, 0)
+    weights = 1 / (pivots.square() * gain)
     for start in range(0, columns, BLOCK):
         stop = min(start + BLOCK, columns)
         # Columns before the present one hold errors, the others corrected weights: survivors are copied as a whole.
         block = work[:, : stop - start].clone()
         ancestors = torch.arange(chains * states, device=values.device)
         for j in range(start, stop):
-            pivot = factor[:, j, j].repeat_interleave(chains // groups)[:, None]
             column = block[:, j - start].reshape(chains, states)
-            parents, levels = search.step(column, classes[:, j, None], 1 / (pivot.square() * gain))
-            block, ancestors = block[parents], ancestors[parents]
-            error = ((block[:, j - start].reshape(chains, states) - levels) / pivot).reshape(groups, -1, 1)
+            parents, levels = search.step(column, classes[:, j, None, None], weights[:, j, None, None])
+            block, ancestors = block.index_select(0, parents), ancestors.index_select(0, parents)
+            error = (block[:, j - start].reshape(chains, states) - levels).div_(pivots[:, j, None])
+            error = error.reshape(groups, -1, 1)
             later = block.reshape(groups, -1, stop - start)
             later[:, :, j - start] = error[:, :, 0]
             later[:, :, j - start + 1 :] -= error * factor[:, j, None, j + 1 : stop]
@@ -181,7 +186,7 @@ class _Survivors:
         self._alphabet = alphabet
         device = alphabet.levels.device
         origin, parity = (torch.from_numpy(a).to(device) for a in predecessors(states))
-        self._arrows = origin + states * parity
+        self._arrows = (origin + states * parity).contiguous()
         self._signs = 1 - 2 * (torch.arange(states, device=device) & 1).to(alphabet.levels)
         self._first = torch.arange(0, chains * states, states, device=device)[:, None]
         self._metric = alphabet.levels.new_full((chains, states), torch.inf)
@@ -194,25 +199,25 @@ class _Survivors:
 
         Args:
             values: the weight as every survivor's corrections made it, shape (chains, states).
-            classes: first place of the weight's class in the flattened levels, shape (chains, 1).
-            weight: of the squared error, shape (chains, 1).
+            classes: first place of the weight's class in the flattened levels, shape (chains, 1, 1).
+            weight: of the squared error, shape (chains, 1, 1).
 
         Returns:
             Place of each new survivor's parent among all survivors, shape (chains * states,), and the new levels,
             shape (chains, states).
         """
-        offers = self._alphabet.offers(values * self._signs, classes, weight)
-        costs = torch.cat([cost + self._metric for cost, _ in offers], 1)
-        places = torch.cat([place for _, place in offers], 1)
-        first, second = (costs[:, arrow] for arrow in self._arrows)
+        costs, places = self._alphabet.offers(values * self._signs, classes, weight)
+        costs += self._metric[:, None]
+        choices = costs.view(len(costs), -1).index_select(1, self._arrows.view(-1))
+        first, second = choices.view(costs.shape).unbind(1)
         arrow = torch.where(second < first, self._arrows[1], self._arrows[0])
         least = torch.minimum(first, second)
-        codes, parents = places.gather(1, arrow), arrow % self.states
+        codes, parents = places.view(len(places), -1).gather(1, arrow), arrow % self.states
         self._metric = least - least.amin(1, keepdim=True)
         self._parents.append(parents.to(torch.uint8))
-        self._codes.append(codes)
-        levels = self._alphabet.levels.view(-1)[codes + classes] * self._signs[parents]
-        return (self._first + parents).flatten(), levels
+        self._codes.append(codes.int())
+        levels = look_up(self._alphabet.levels, codes + classes[:, 0]) * look_up(self._signs, parents)
+        return (self._first + parents).view(-1), levels
 
     def trace(self) -> Tensor:
         """Places of the levels of the cheapest survivors, shape (length, chains)."""
