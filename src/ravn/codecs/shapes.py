@@ -40,8 +40,9 @@ def power(quarters: int) -> float:
     return float(np.ldexp(_ROOTS[quarters % OCTAVE], quarters // OCTAVE))
 
 
+@lru_cache(maxsize=1 << 10)
 def masses(width: int, shape: int, low: int, size: int, offset: int = 0) -> Floats:
-    """Relative probability of every symbol, shape (size,); positive where it doesn't underflow.
+    """Relative probability of every symbol, shape (size,), read-only; positive where it doesn't underflow.
 
     Args:
         width: scale in quarter octaves of the step.
@@ -53,10 +54,10 @@ def masses(width: int, shape: int, low: int, size: int, offset: int = 0) -> Floa
     levels = np.arange(low, low + size)
     reach = 1 << max(int(max(-levels[0], levels[-1], 0)).bit_length(), _SHORTEST)
     right = _half(width, shape, reach, offset)
-    if not offset:
-        return right[np.abs(levels)]
-    left = _half(width, shape, reach, OFFSETS - offset)
-    return np.where(levels < 0, left[np.maximum(-levels - 1, 0)], right[np.maximum(levels, 0)])
+    left = _half(width, shape, reach, OFFSETS - offset) if offset else right[1:]
+    found = np.where(levels < 0, left[np.maximum(-levels - 1, 0)], right[np.maximum(levels, 0)])
+    found.flags.writeable = False
+    return found
 
 
 @lru_cache(maxsize=1 << 10)
