@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from ravn.batches import shuffled, size
 from ravn.codecs import Codec, Encoded, EntropyCodec
-from ravn.encoding import RATE_PRICE, coarser, encode_network, encode_within
+from ravn.encoding import RATE_PRICE, coarser, encode_layer, encode_network, encode_within
 from ravn.layers import weight_layers
 from ravn.task import Task
 from ravn.training import Recipe
@@ -92,6 +92,14 @@ class LearnedSteps(StraightThrough):
         super().fit_levels(codecs)
         self._prices = {name: price * self.price / RATE_PRICE for name, price in self._prices.items()}
         self.refresh()
+
+    def size_bytes(self, coarseness: float = 0.0) -> int:
+        """As always, at this price."""
+        weights = self.weights()
+        return sum(
+            encode_layer(weights[name], coarser(codec, coarseness), None, rate_price=self.price).size_bytes
+            for name, codec in self.codecs.items()
+        )
 
     def follow(self) -> None:
         """Give the layers the steps that they have learned."""
