@@ -40,9 +40,9 @@ def row(result: Result) -> str:
 
 
 def options(result: Result) -> str:
-    """What distinguishes the command of a run: its budget, its epochs, its teacher, its seed."""
-    words = shlex.split(result.command)
-    kept = [f"{word} {told(value)}" for word, value in pairwise(words) if word in DISTINCT]
+    """What distinguishes the command of a run: its budget, its epochs, its teacher, its seed if that isn't 0."""
+    words = [pair for pair in pairwise(shlex.split(result.command)) if pair[0] in DISTINCT]
+    kept = [f"{word} {told(value)}" for word, value in words if (word, value) != ("--seed", "0")]
     return " ".join(kept)
 
 
