@@ -11,10 +11,12 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from ravn.allocators import allocator_from_name
-from ravn.allocators.problem import Choice, Problem, Unit
+from ravn.allocators.problem import Allocation, Choice, Problem, Unit
 from ravn.allocators.uniform import at_bits
 from ravn.deciding import MOST_BITS, Decision, decide_all, limits_of
 from ravn.errors import BudgetError, InputError
+from ravn.loading import loaded_from
+from ravn.pipeline import compress
 from ravn.plan import Budget
 from ravn.progress import Silent
 from ravn.scoring.options import entropy_bytes
@@ -117,6 +119,32 @@ def test_one_impossible_budget_among_others_is_refused_before_any_search(task: T
     smallest = smallest_limit(task, checked_layers(task.model))
     with pytest.raises(BudgetError, match=f"a budget of {smallest - 1:,} bytes"):
         decisions(task, [*BUDGETS, Budget(size_bytes=smallest - 1)])
+
+
+class Lopsided:
+    """All that it can to the first layer, and what is left to the others: a plan that no search would propose."""
+
+    name = "lopsided"
+
+    def allocate(self, problem: Problem) -> Allocation:
+        plan = (0,) * len(problem.units)
+        for unit, choices in enumerate(len(u.choices) for u in problem.units):
+            fitting = [(*plan[:unit], choice, *plan[unit + 1 :]) for choice in range(choices)]
+            plan = max(filter(problem.fits, fitting), key=problem.size_bytes)
+        return Allocation(plan, 0)
+
+
+def test_a_plan_that_hurts_more_than_the_equal_one_once_it_is_rounded_is_not_taken(task: Task) -> None:
+    bad, equal = (compress(task, BUDGETS[0], decider, QUICK) for decider in (Lopsided(), allocator_from_name("equal")))
+    assert bad.result.outdone
+    assert not equal.result.outdone
+    assert bad.plan.codecs == equal.plan.codecs
+    assert loaded_weights(bad.data, task) == loaded_weights(equal.data, task)
+
+
+def loaded_weights(data: bytes, task: Task) -> dict[str, list[float]]:
+    """What a file holds."""
+    return {name: weight.flatten().tolist() for name, weight in loaded_from(data, task.model).state_dict().items()}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

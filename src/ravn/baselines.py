@@ -38,7 +38,7 @@ def measure_baseline(
     capacity = limit_bytes - stages.floor_of(task, task.model, layers, limit_bytes).overhead_bytes
     inputs = stages.draw_inputs(task, settings)
     plans = plan.planner(task.model, layers, capacity)
-    coded = stages.best_of(task, task.model, plans, capacity, inputs=inputs, settings=settings, progress=progress)
+    _, coded = stages.best_of(task, task.model, plans, capacity, inputs=inputs, settings=settings, progress=progress)
     data = pack(stages.artifact_of(task, coded, "uniform", limit_bytes))
     seconds = time.perf_counter() - start
     test = task.test if task.test is not None else task.validation

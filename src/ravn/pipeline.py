@@ -1,6 +1,7 @@
 """The paper in one function: cluster, decide, fine-tune, pack, measure."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -163,16 +164,24 @@ class _Run:
         self.seconds["search"] = self.seconds.get("search", 0.0) + decision.seconds
         start = time.perf_counter()
         self.progress.stage("rounding with error compensation")
-        coded = stages.realise(
-            model,
-            decision.codecs,
-            self.limits.capacity_bytes,
-            inputs=self.inputs,
-            progress=self.progress,
-            fixed_rate=self.settings.fixed_rate,
-        )
+        plans = [decision.codecs] + [decision.equal] * (decision.equal != decision.codecs)
+        number, coded = self._best_of(model, plans)
+        if number:
+            self.progress.stage("rounded layer after layer, the equal plan hurts less: it is taken")
+            self.equal, self.allocation = coded.codecs, replace(self.allocation, outdone=True)
         self._spent("rounding", start)
         return coded
+
+    def _best_of(self, model: nn.Module, plans: Sequence[Mapping[str, Codec]]) -> tuple[int, Coded]:
+        return stages.best_of(
+            self.task,
+            model,
+            plans,
+            self.limits.capacity_bytes,
+            inputs=self.inputs,
+            settings=self.settings,
+            progress=self.progress,
+        )
 
     def _searched(self, allocator: Allocator, model: nn.Module, number: int) -> Decision:
         (decision,) = decide(
@@ -192,17 +201,8 @@ class _Run:
         start = time.perf_counter()
         self.progress.stage("rounding with error compensation")
         share = finetuning.TRAINING_SHARE if self.settings.recipe.epochs else 1.0
-        capacity = self.limits.capacity_bytes
-        plans = plan.planner(model, self.layers, int(share * capacity))
-        coded = stages.best_of(
-            self.task,
-            model,
-            plans,
-            capacity,
-            inputs=self.inputs,
-            settings=self.settings,
-            progress=self.progress,
-        )
+        plans = plan.planner(model, self.layers, int(share * self.limits.capacity_bytes))
+        _, coded = self._best_of(model, plans)
         self.equal = coded.codecs
         self._spent("rounding", start)
         return coded

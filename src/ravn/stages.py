@@ -318,7 +318,7 @@ def best_of(
     inputs: Inputs,
     settings: Settings,
     progress: Progress,
-) -> Coded:
+) -> tuple[int, Coded]:
     """Realise several plans, and keep the one of least loss on images that no search learns from.
 
     Args:
@@ -327,14 +327,20 @@ def best_of(
         plans: candidates; one alone is not judged.
         capacity_bytes: the largest allowed sum of the layers' bytes.
         inputs: for the compensation, and for the judge.
-        settings: of the loss.
+        settings: of the loss, and of what counts as bytes.
         progress: is told how far the work is.
+
+    Returns:
+        Which plan it is, and its codes.
     """
-    coded = [realise(model, plan, capacity_bytes, inputs=inputs, progress=progress) for plan in plans]
+    fixed = settings.fixed_rate
+    coded = [realise(model, p, capacity_bytes, inputs=inputs, progress=progress, fixed_rate=fixed) for p in plans]
     if len(coded) == 1:
-        return coded[0]
+        return 0, coded[0]
     judge = holdout_judge(task, checked_layers(task.model), inputs, settings)
-    return min(coded, key=lambda c: judge.loss(c.quantized()))
+    losses = [judge.loss(candidate.quantized()) for candidate in coded]
+    number = losses.index(min(losses))
+    return number, coded[number]
 
 
 def refined(

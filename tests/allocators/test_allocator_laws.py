@@ -39,11 +39,13 @@ def test_the_plan_is_complete_and_fits(name, bits):
 
 
 @pytest.mark.parametrize("bits", BITS)
-def test_every_plan_that_was_scored_fits(name, bits):
+def test_every_plan_that_was_scored_fits_or_measures_one_unit_of_the_equal_plan(name, bits):
     problem, asked, _ = searched(name, bits)
     plans = [selection for selection in asked if FLOAT not in selection]
-    assert plans
-    assert all(problem.fits(plan) for plan in plans)
+    assert any(problem.fits(plan) for plan in plans)
+    for plan in plans:
+        moved = sum(choice != equal for choice, equal in zip(plan, problem.equal, strict=True))
+        assert problem.fits(plan) or moved == 1
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -57,7 +59,7 @@ def test_the_curve_is_the_running_minimum_of_the_plans_that_were_paid(name, bits
     problem, asked, allocation = searched(name, bits)
     assert all(n < m and before > after for (n, before), (m, after) in pairwise(allocation.curve))
     assert all(problem.loss(asked[number - 1]) == loss for number, loss in allocation.curve)
-    assert allocation.curve[-1][1] == min(problem.loss(s) for s in set(asked) if FLOAT not in s)
+    assert allocation.curve[-1][1] == min(problem.loss(s) for s in set(asked) if FLOAT not in s and problem.fits(s))
 
 
 @pytest.mark.parametrize("evaluations", [0, 1, 2, 9, 20])

@@ -167,10 +167,10 @@ def test_a_damaged_log_is_read_or_named(at, letters, kept, problem, tmp_path_fac
 def test_searches_with_other_capacities_and_allocators_share_a_log(problem, tmp_path):
     path = tmp_path / "log.jsonl"
     written(problem, path)
-    tighter, asked = watched(replace(problem, capacity_bytes=problem.capacity_bytes - 200, equal=(0,) * 5))
-    alone = CONTENDERS["knapsack"](0).allocate(tighter)
+    looser, asked = watched(replace(problem, capacity_bytes=problem.capacity_bytes + 200))
+    alone = CONTENDERS["knapsack"](0).allocate(looser)
     fresh = len(asked)
-    assert CONTENDERS["knapsack"](0).allocate(logged(tighter, path)) == alone
+    assert CONTENDERS["knapsack"](0).allocate(logged(looser, path)) == alone
     assert 0 < len(asked) - fresh < fresh
 
 

@@ -34,6 +34,14 @@ def test_the_measurements_stay_within_their_share_and_their_rates(evaluations, s
     assert len(asked) <= share * evaluations
     assert len(asked) <= 1 + 8 * 3
     for selection in asked:
+        assert sum(choice != equal for choice, equal in zip(selection, problem.equal, strict=True)) <= 1
+
+
+def test_a_span_is_measured_in_a_network_that_is_left_in_floating_point():
+    problem, asked = watched(cascade(8, 13, evaluations=100))
+    measure(Ledger(problem), span=((1,) * 8, (9,) * 8))
+    assert len(asked) == 1 + 4 * 8
+    for selection in asked:
         assert sum(choice != FLOAT for choice in selection) <= 1
 
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ravn.allocators import Choice, LocalSearchAllocator, Problem, Unit
 from ravn.allocators.problem import FLOAT, Selection
+from ravn.calibration import weight_moments
 from ravn.codecs import EntropyCodec, decoded
+from ravn.layers import set_weights
 from ravn.plan import Layer
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.scoring.fisher import fisher_information, step_octaves
@@ -42,7 +44,8 @@ def all_units(options: Sequence[Options], choose: Callable[[Unit], int]) -> Sele
 @pytest.mark.parametrize("clusters", [0, 3])
 def test_floating_point_costs_nothing_and_finer_choices_less_than_coarser(network, make, clusters):
     bench, options = make(network, clusters)
-    assert bench.loss(all_units(options, lambda _: FLOAT)) == pytest.approx(0, abs=1e-6)
+    if clusters:  # steps are compensated for the errors before them
+        assert bench.loss(all_units(options, lambda _: FLOAT)) == pytest.approx(0, abs=1e-6)
     for score in (bench.loss, bench.holdout_loss):
         coarsest = score(all_units(options, lambda _: 0))
         middle = score(all_units(options, lambda unit: len(unit.choices) // 2))
@@ -96,10 +99,25 @@ def seen_weights(network: nn.Module, make: Make, clusters: int, selection: Calla
 def test_the_network_runs_with_the_weights_of_the_choices(network, make):
     options, seen = seen_weights(network, make, 0, lambda _: (3, FLOAT, 5))
     assert torch.equal(seen["0.weight"], options[0].weight((3,)))
-    assert torch.equal(seen["3.weight"], network.get_parameter("3.weight"))
+    assert torch.equal(seen["3.weight"], options[1].wanted)
     assert torch.equal(seen["6.weight"], options[2].weight((5,)))
     for name in ("0.bias", "1.weight", "1.bias", "3.bias", "6.bias"):
         assert torch.equal(seen[name], network.get_parameter(name))
+
+
+def test_steps_make_good_the_errors_of_the_equal_plan_before_them(network, make, layers, images):
+    _, options = make(network)
+    by_name = {layer.name: option for layer, option in zip(layers, options, strict=True)}
+    quantized, corrected = copy.deepcopy(network), 0
+    for name, moments in weight_moments(quantized, network, list(by_name), images):
+        weight, option = network.get_parameter(name).detach(), by_name[name]
+        assert torch.allclose(option.wanted.flatten(1), moments.target(weight.flatten(1)), atol=1e-6)
+        corrected += not torch.allclose(option.wanted, weight, atol=1e-4)
+        away = [abs(math.log2(codec.step / option.middle)) for codec in option.codecs]
+        middling = [torch.equal(option.middling(), option.weight((i,))) for i in range(len(away))].index(True)
+        assert away[middling] == pytest.approx(min(away), abs=1e-6)
+        set_weights(quantized, [(name, option.middling())])
+    assert corrected == len(layers) - 1
 
 
 def test_clusters_in_floating_point_keep_their_weights_and_the_others_do_not(network, make):
@@ -108,7 +126,7 @@ def test_clusters_in_floating_point_keep_their_weights_and_the_others_do_not(net
     assert torch.equal(seen["0.weight"][kept], first[kept])
     assert torch.equal(seen["0.weight"][~kept], options[0].weight((2, 0, 4))[~kept])
     assert not torch.equal(seen["0.weight"][~kept], first[~kept])
-    assert torch.equal(seen["3.weight"], network.get_parameter("3.weight"))
+    assert torch.equal(seen["3.weight"], options[1].wanted)
     assert torch.equal(seen["6.weight"], options[2].weight((1, 2, 3)))
 
 
@@ -248,8 +266,5 @@ def test_options_for_several_budgets_reach_from_the_smallest_to_the_largest_and_
         assert (
             1 / 1.2 < steps[-1] / (finest * 2 ** octaves[name]) < 1.2
         )  # choices that are no larger than coarser ones are left out
-        assert all_of_them.codecs[: len(one.codecs)] == one.codecs
-        assert torch.equal(all_of_them.weights[: len(one.codecs)], one.weights)
-        assert [c.size_bytes for c in all_of_them.units[0].choices[: len(one.codecs)]] == [
-            c.size_bytes for c in one.units[0].choices
-        ]
+        assert all_of_them.middle == one.middle
+        assert torch.equal(all_of_them.wanted, network.get_parameter(name))

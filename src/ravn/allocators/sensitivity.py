@@ -1,4 +1,4 @@
-"""How much each choice hurts when it is the only one: measured at a few rates, filled in between."""
+"""How much each choice hurts: measured at a few rates, filled in between."""
 
 import numpy as np
 
@@ -8,6 +8,9 @@ from ravn.allocators.selections import Floats, distortions
 
 _SHARE = 0.4
 _MOST_RATES = 4
+_ASIDE = (-0.75, 0.5, -1.5)
+"""Where a unit is measured beside the equal plan, in bits; the first ones first."""
+
 _SLOPES = (0.25, 2.5)
 _TINY = 1e-12
 
@@ -15,17 +18,16 @@ _TINY = 1e-12
 def measure(
     ledger: Ledger, *, share: float = _SHARE, rates: int = _MOST_RATES, span: tuple[Selection, Selection] | None = None
 ) -> list[list[float]]:
-    """Predict the loss increase of every (unit, choice), all other units left in floating point.
+    """Predict the loss increase of every (unit, choice).
 
-    The increase is measured at up to `rates` choices per unit around the equal selection, a bit apart, or evenly from
-    one end of a span to the other where that is wider; and log(increase) is interpolated against log(distortion). With
+    It is measured at up to `rates` choices per unit, and log(increase) is interpolated against log(distortion). With
     too few evaluations for one rate per unit, distortions stand in.
 
     Args:
         ledger: pays for the measurements.
         share: largest share of the evaluations left that may be spent.
         rates: most choices measured per unit.
-        span: equal selections of the smallest and the largest of several budgets, instead of the problem's.
+        span: equal selections of the smallest and the largest of several budgets.
 
     Returns:
         One row per unit, one positive number per choice, never rising with the size.
@@ -34,18 +36,50 @@ def measure(
     count = min(rates, int(share * ledger.left - 1) // max(1, len(problem.units)))
     if count < 1:
         return [_monotone(np.array(row)).tolist() for row in distortions(problem)]
-    floating = (FLOAT,) * len(problem.units)
-    low, high = span or (problem.equal, problem.equal)
-    points = [_points(unit, low[i], high[i], count) for i, unit in enumerate(problem.units)]
-    alone = [[(*floating[:i], choice, *floating[i + 1 :]) for choice in chosen] for i, chosen in enumerate(points)]
-    ledger.announce([floating, *(selection for row in alone for selection in row)])
-    base = ledger.loss(floating)
-    raises = [[ledger.loss(selection) - base for selection in row] for row in alone]
+    points, raises = _beside(ledger, count) if span is None else _alone(ledger, count, span)
     floor = max(
         _TINY,
         1e-3 * float(np.median([r for row in raises for r in row if np.isfinite(r)] or [0.0])),
     )
-    return [_row(problem, i, points[i], np.clip(raises[i], floor, 1e12)) for i in range(len(points))]
+    known = [np.clip(np.nan_to_num(row, nan=0.0, posinf=1e12), floor, 1e12) for row in raises]
+    return [_row(problem, i, points[i], row) for i, row in enumerate(known)]
+
+
+def _beside(ledger: Ledger, count: int) -> tuple[list[list[int]], list[list[float]]]:
+    """Choices of every unit, and their increases over its floating point while all others are in the equal selection.
+
+    Errors interact, so that what counts is what a unit's error adds to those of the others. A finer choice of one unit
+    may exceed the capacity: it is measured, and is no plan.
+    """
+    equal, units = ledger.problem.equal, ledger.problem.units
+    points = [_around(unit, equal[i], count) for i, unit in enumerate(units)]
+    floats = [_moved(equal, i, FLOAT) for i in range(len(units))]
+    plans = [[_moved(equal, i, choice) for choice in chosen] for i, chosen in enumerate(points)]
+    ledger.announce([equal, *floats, *(plan for row in plans for plan in row)])
+    ledger.loss(equal)
+    base = [ledger.loss(plan) for plan in floats]
+    return points, [[ledger.loss(plan) - base[i] for plan in row] for i, row in enumerate(plans)]
+
+
+def _around(unit: Unit, equal: int, count: int) -> list[int]:
+    """The equal choice and so many less one beside it, ascending; what they are measured against is the last one."""
+    bits = np.array([choice.bits for choice in unit.choices])
+    return sorted({equal, *(int(np.abs(bits - (bits[equal] + move)).argmin()) for move in _ASIDE[: count - 1])})
+
+
+def _alone(ledger: Ledger, count: int, span: tuple[Selection, Selection]) -> tuple[list[list[int]], list[list[float]]]:
+    """Choices of every unit from one end of a span to the other, and their increases while all others are in float."""
+    problem = ledger.problem
+    floating = (FLOAT,) * len(problem.units)
+    points = [_points(unit, span[0][i], span[1][i], count) for i, unit in enumerate(problem.units)]
+    alone = [[_moved(floating, i, choice) for choice in chosen] for i, chosen in enumerate(points)]
+    ledger.announce([floating, *(plan for row in alone for plan in row)])
+    base = ledger.loss(floating)
+    return points, [[ledger.loss(plan) - base for plan in row] for row in alone]
+
+
+def _moved(selection: Selection, unit: int, choice: int) -> Selection:
+    return (*selection[:unit], choice, *selection[unit + 1 :])
 
 
 def _points(unit: Unit, low: int, high: int, count: int) -> list[int]:

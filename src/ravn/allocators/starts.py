@@ -48,7 +48,7 @@ def joint_starts(ledger: JointLedger) -> list[Starts]:
     for problem in problems:
         smallest(problem)
     tightest = min(problems, key=lambda problem: problem.capacity_bytes)
-    values = measure(ledger, span=(tightest.equal, ledger.problem.equal))
+    values = measure(ledger, span=(tightest.equal, ledger.problem.equal) if len(problems) > 1 else None)
     table = table_of(ledger.problem, values)
     plans = solve_all(values, sizes(ledger.problem), [problem.capacity_bytes for problem in problems])
     return [_ranked(ledger, table, {p.equal, plan}) for p, plan in zip(problems, plans, strict=True)]

@@ -45,6 +45,7 @@ class Options:
             bits.
         weights: quantized weights, shape (choices, *weight shape); for clusters the float weight,
             shape (1, *weight shape).
+        wanted: what is quantized, of the weight's shape: the float weight, corrected for errors of the layers before.
         owner: cluster of every weight, of the weight's shape; empty where the layer is one unit.
         base_bytes: bytes that no choice changes.
         levels: for clusters, their levels at b bits, shape (clusters, 2^b), for every b.
@@ -54,6 +55,7 @@ class Options:
     units: tuple[Unit, ...]
     codecs: tuple[Codec, ...]
     weights: Tensor
+    wanted: Tensor
     owner: Tensor
     base_bytes: int
     levels: tuple[Tensor, ...] = ()
@@ -66,6 +68,11 @@ class Options:
         levels = torch.cat([self.levels[bits][cluster] for cluster, bits in enumerate(self._bits(choices))])[None]
         grid = Grid(levels, torch.zeros_like(levels))
         return grid.values(nearest(self.weights[0], grid))
+
+    def middling(self) -> Tensor:
+        """The layer's weight at the step nearest to the middle."""
+        distances = [abs(octaves) for octaves in self.fineness()[0]]
+        return self.weights[distances.index(min(distances))]
 
     def fineness(self) -> list[list[float]]:
         """What choices of different units share: bits of codes, octaves of a step below the middle; one row each."""
@@ -105,12 +112,14 @@ def layer_options(
     Args:
         name: name of the weight.
         weight: float weight, any shape.
-        moments: of the layer's inputs in the float network, or None for plain rounding.
+        moments: of the layer's inputs, or None for plain rounding.
         step: the step in the middle.
         traits: static description of the layer for a learned policy.
         exponents: steps on offer, coarsest first, as log2 of their ratio to `step`.
     """
-    coefficients = analysis(weight.float())
+    target = as_matrix(weight) if moments is None else moments.target(as_matrix(weight))
+    wanted = target.reshape(weight.shape)
+    coefficients = analysis(wanted)
     matrix = as_matrix(coefficients)
     finest = 4 * float(matrix.abs().max()) / MAX_SYMBOLS
     codecs = [EntropyCodec(step * 2.0**e, spectral=True) for e in exponents if step * 2.0**e >= finest]
@@ -121,7 +130,7 @@ def layer_options(
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], _damage(matrix, values[i], moments)) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)
     stacked = torch.stack([codecs[i].synthesised(values[i].reshape(weight.shape)) for i in kept])
-    return Options((unit,), tuple(codecs[i] for i in kept), stacked, torch.zeros(0), 0, middle=step)
+    return Options((unit,), tuple(codecs[i] for i in kept), stacked, wanted, torch.zeros(0), 0, middle=step)
 
 
 def codebook_options(name: str, weight: Tensor, moments: Moments | None, traits: tuple[float, ...]) -> Options:
@@ -145,7 +154,7 @@ def codebook_options(name: str, weight: Tensor, moments: Moments | None, traits:
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], damages[i]) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)
     stacked = torch.stack([values[i] for i in kept])
-    return Options((unit,), tuple(codecs[i] for i in kept), stacked, torch.zeros(0), 0)
+    return Options((unit,), tuple(codecs[i] for i in kept), stacked, weight.float(), torch.zeros(0), 0)
 
 
 def cluster_options(name: str, weight: Tensor, clusters: int, traits: tuple[float, ...]) -> Options:
@@ -179,7 +188,7 @@ def cluster_options(name: str, weight: Tensor, clusters: int, traits: tuple[floa
         units.append(Unit(f"{name}#{m}", name, int(inside.sum()), (*traits, place, share), tuple(choices)))
     levels = tuple(g.levels.reshape(clusters, -1) for g in grids)
     floats, owner = matrix.reshape(1, *weight.shape), owner.reshape(weight.shape)
-    return Options(tuple(units), tuple(codecs), floats, owner, entropy_bytes(owner), levels)
+    return Options(tuple(units), tuple(codecs), floats, floats[0], owner, entropy_bytes(owner), levels)
 
 
 def _partition(matrix: Tensor, clusters: int) -> Tensor:

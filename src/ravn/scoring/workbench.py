@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ravn.allocators.problem import FLOAT, Problem, Selection
 from ravn.calibration import Moments, weight_moments
 from ravn.codecs import Codec, EntropyCodec
+from ravn.layers import set_weights
 from ravn.plan import Layer
 from ravn.scoring.fisher import fisher_information, step_octaves
 from ravn.scoring.judge import Judge
@@ -96,7 +97,7 @@ class Workbench:
         if FLOAT not in choices:
             return options.weight(choices).to(weight)
         if len(choices) == 1:
-            return weight
+            return options.wanted.to(weight)
         settled = options.weight(tuple(max(c, 0) for c in choices)).to(weight)
         kept = torch.tensor([c == FLOAT for c in choices], device=weight.device)[options.owner]
         return torch.where(kept, weight, settled)
@@ -171,6 +172,9 @@ def prepare(
 ) -> list[Options]:
     """Options of all layers.
 
+    Steps for one budget are compensated as in the file: on the inputs that the layers before give under the equal plan,
+    whose errors each layer makes good. Over several budgets there is no such plan, and inputs are the float network's.
+
     Args:
         model: the float network.
         layers: layers to be decided about.
@@ -208,8 +212,11 @@ def prepare(
             middle = max(step * 2 ** octaves[name], least_step(weight))
             found[name] = layer_options(name, weight, moments, middle, traits, exponents=exponents)
 
-    with closing(weight_moments(model, model, names, [] if clusters else batches)) as seen:
+    quantized = copy.deepcopy(model).eval() if stepped and not several else model
+    with closing(weight_moments(quantized, model, names, [] if clusters else batches)) as seen:
         for name, moments in seen:
             note(name, moments)
+            if quantized is not model:
+                set_weights(quantized, [(name, found[name].middling().to(model.get_parameter(name)))])
     next(moved, None)
     return [found[name] for name in names]
