@@ -158,17 +158,17 @@ class _Run:
             evaluations=paid + allocation.evaluations,
             curve=(*self.allocation.curve, *((paid + number, loss) for number, loss in allocation.curve)),
         )
-        self.equal = decision.equal
         if allocation.outdone:
             self.progress.stage(f"on images that the search has not seen, none of its plans beats the {CHEAP}")
         self.seconds["search"] = self.seconds.get("search", 0.0) + decision.seconds
         start = time.perf_counter()
         self.progress.stage("rounding with error compensation")
-        plans = [decision.codecs] + [decision.equal] * (decision.equal != decision.codecs)
+        plans = [decision.codecs] + [decision.equal] * (self.settings.trials and decision.equal != decision.codecs)
         number, coded = self._best_of(model, plans)
         if number:
             self.progress.stage("rounded layer after layer, the equal plan hurts less: it is taken")
-            self.equal, self.allocation = coded.codecs, replace(self.allocation, outdone=True)
+            self.allocation = replace(self.allocation, outdone=True)
+        self.equal = coded.codecs if plans[number] == decision.equal else decision.equal
         self._spent("rounding", start)
         return coded
 
