@@ -29,8 +29,8 @@ class Settings:
             them: k-means codebooks of 1 to 8 bits for each layer; no spectra and no trellis, whose many levels make
             such codes long.
         rounds: alternations of search and training (Algorithm 1).
-        trials: let the equal plan stand in for the decided one: where the holdout images say that it rounds better, and,
-            tried on a part of the training, where training mends it better; otherwise the decided plan is taken as it is.
+        trials: let the equal plan stand in for the decided one where the holdout images say that it rounds better, and,
+            tried on a part of the training, where training mends it better; otherwise the decided plan stays.
         recipe: how weights are trained; no training when its epochs are 0.
         seed: seed of everything that is drawn.
         device: where the network runs.
