@@ -5,7 +5,6 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
-import torch
 from torch import nn
 
 from ravn.errors import InputError, MissingPackageError
