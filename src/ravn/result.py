@@ -122,8 +122,8 @@ class Result:
         seconds: wall time in seconds of each stage, by name.
         versions: versions of ravn, torch and Python, and the machine's processor.
         command: the command line, or "".
-        outdone: whether a cheap plan - the knapsack's or the equal one - was better on holdout images than all that
-            the search found, and was taken.
+        outdone: whether a cheap plan - the knapsack's or the equal one - was better on holdout images than the plan of
+            the search, by its scores or once both were rounded, and was taken.
         teacher: name of the network whose outputs training imitated; "" for the float network itself.
     """
 

@@ -250,7 +250,7 @@ def test_traits_are_finite_numbers_of_order_one(network, make):
     assert len(set(traits)) == len(traits)
 
 
-def test_options_for_several_budgets_reach_from_the_smallest_to_the_largest_and_hold_those_of_the_smallest(
+def test_options_for_several_budgets_reach_from_the_smallest_to_the_largest_around_the_same_middle(
     network, layers, images
 ):
     low, high = 200, 700

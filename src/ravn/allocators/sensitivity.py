@@ -62,7 +62,7 @@ def _beside(ledger: Ledger, count: int) -> tuple[list[list[int]], list[list[floa
 
 
 def _around(unit: Unit, equal: int, count: int) -> list[int]:
-    """The equal choice and so many less one beside it, ascending; what they are measured against is the last one."""
+    """The equal choice and `count` - 1 beside it, ascending; one more measurement is the unit's floating point."""
     bits = np.array([choice.bits for choice in unit.choices])
     return sorted({equal, *(int(np.abs(bits - (bits[equal] + move)).argmin()) for move in _ASIDE[: count - 1])})
 

@@ -47,12 +47,12 @@ class Alphabet:
         sides = []
         for place in (below, below + 2):
             entry = place + classes
-            sides.append((values[..., None, :] - look_up(self.levels, entry)).square_())
-            sides[-1].mul_(weight).add_(look_up(self.tolls, entry))
+            sides.append((values[..., None, :] - _entries(self.levels, entry)).square_())
+            sides[-1].mul_(weight).add_(_entries(self.tolls, entry))
         return torch.minimum(*sides), below.add_(sides[1] < sides[0], alpha=2)
 
 
-def look_up(table: Tensor, places: Tensor) -> Tensor:
+def _entries(table: Tensor, places: Tensor) -> Tensor:
     """Entries of a flattened table: the same as indexing, in a quarter of the time."""
     return table.view(-1).index_select(0, places.view(-1)).view(places.shape)
 
@@ -216,7 +216,7 @@ class _Survivors:
         self._metric = least - least.amin(1, keepdim=True)
         self._parents.append(parents.to(torch.uint8))
         self._codes.append(codes.int())
-        levels = look_up(self._alphabet.levels, codes + classes[:, 0]) * look_up(self._signs, parents)
+        levels = _entries(self._alphabet.levels, codes + classes[:, 0]) * _entries(self._signs, parents)
         return (self._first + parents).view(-1), levels
 
     def trace(self) -> Tensor:

@@ -172,8 +172,9 @@ def prepare(
 ) -> list[Options]:
     """Options of all layers.
 
-    Steps for one budget are compensated as in the file: on the inputs that the layers before give under the equal plan,
-    whose errors each layer makes good. Over several budgets there is no such plan, and inputs are the float network's.
+    Steps for one budget are compensated as in the file: on the inputs that the layers before give at their steps in the
+    middle, which are the equal plan or near it, and each layer makes good their errors. Over several budgets there is
+    no such plan, and inputs are the float network's.
 
     Args:
         model: the float network.
