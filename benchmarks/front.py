@@ -7,9 +7,10 @@
 Without `--policy`, one training of a policy for all budgets is set against one local search for each, with as many
 evaluations in all, and the policy is kept in the folder `--out`. With it, the plans of that policy, which is trained no
 further, are set against the knapsack's on the same measured losses. All plans are searched for on `--images` training
-images and judged on `--judged` others, and, with `--foreign`, on as many of another data set. Options and evaluations
-are kept in `--out`, so that a run that is repeated costs only what is new. Own time is process time outside the scoring
-of plans. The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
+images and judged on `--judged` others, and, with `--foreign`, on as many of another data set, in the networks that
+files would hold: rounded layer after layer into the budget, without the trellis. Options and evaluations are kept in
+`--out`, so that a run that is repeated costs only what is new. Own time is process time outside the scoring of plans.
+The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 from search import foreign_inputs
+from torch import nn
 
 from ravn import stages
 from ravn.adapters import make_task
@@ -35,6 +37,7 @@ from ravn.allocators.starts import joint_starts
 from ravn.batches import calibration_inputs
 from ravn.deciding import limits_of
 from ravn.plan import Budget
+from ravn.progress import Silent
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.settings import Settings
 from ravn.task import Task
@@ -50,12 +53,13 @@ class Front:
     """A network at several budgets, with the images of a seed."""
 
     problems: list[Problem]
-    bench: Workbench
+    rounded: Callable[[int, Selection], nn.Module]
     judges: dict[str, Judge]
 
     def judged(self, plans: Sequence[Selection]) -> dict[str, list[float]]:
-        """L_RAVN of plans on images that nothing else has seen, by the kind of images."""
-        return {kind: [judge.loss(self.bench.network(p)) for p in plans] for kind, judge in self.judges.items()}
+        """L_RAVN of each budget's plan on images that nothing else has seen, by the kind of images."""
+        networks = [self.rounded(budget, plan) for budget, plan in enumerate(plans)]
+        return {kind: [judge.loss(network) for network in networks] for kind, judge in self.judges.items()}
 
 
 @dataclass
@@ -92,10 +96,8 @@ def front(task: Task, seed: int, options: argparse.Namespace) -> tuple[Front, St
     stem = f"{task.model_name.replace(':', '-')}-{seed}"
     kept = options.out / f"{stem}.pt"
     if not kept.exists():
-        start, ends = time.process_time(), (min(capacities), max(capacities))
-        made = prepare(
-            task.model, layers, inputs.calibration, clusters=0, capacity_bytes=ends[0], largest_bytes=ends[1]
-        )
+        start = time.process_time()
+        made = prepare(task.model, layers, inputs.calibration, clusters=0, capacities=capacities)
         print(f"prepared in {time.process_time() - start:.1f} s of process time", flush=True)
         torch.save(made, kept)
     names = [layer.name for layer in layers]
@@ -112,7 +114,13 @@ def front(task: Task, seed: int, options: argparse.Namespace) -> tuple[Front, St
     judges = {"training": Judge(task.model, names, others)}
     if options.foreign:
         judges["foreign"] = Judge(task.model, names, foreign_inputs(task, options))
-    return Front(shared, bench, judges), watch
+
+    def rounded(budget: int, plan: Selection) -> nn.Module:
+        """The network that a file of this budget holds, but for the trellis."""
+        codecs, capacity = bench.codecs(plan), capacities[budget]
+        return stages.realise(task.model, codecs, capacity, inputs=inputs, progress=Silent()).quantized()
+
+    return Front(shared, rounded, judges), watch
 
 
 def hypervolume(bits: Sequence[float], losses: Sequence[float]) -> float:

@@ -5,7 +5,8 @@
 For every budget and seed, options are prepared once and kept in the folder `--out`, with a log of all true evaluations
 that the methods share; so a run that is repeated or extended costs only what is new. Plans are searched on
 `--images` training images and judged on `--judged` others, which neither the search nor its choice of finalists has
-seen; rows of figures are appended to `rows.jsonl`, and the table of all rows there is printed.
+seen, in the network that a file would hold: rounded layer after layer into the budget, without the trellis. Rows of
+figures are appended to `rows.jsonl`, and the table of all rows there is printed.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ravn import stages
 from ravn.adapters import load_data, make_task
@@ -26,6 +27,7 @@ from ravn.allocators.ledger import logged
 from ravn.allocators.problem import Selection
 from ravn.batches import calibration_inputs, fetch, network_inputs
 from ravn.plan import Budget
+from ravn.progress import Silent
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.settings import Settings
 from ravn.task import Task
@@ -60,11 +62,11 @@ class Case:
 
     problem: Problem
     judges: dict[str, Judge]
-    bench: Workbench
+    rounded: Callable[[Selection], nn.Module]
 
     def judged(self, plan: Selection) -> dict[str, float]:
         """L_RAVN on images that nothing else has seen."""
-        network = self.bench.network(plan)
+        network = self.rounded(plan)
         parts = {name: judge.parts(network) for name, judge in self.judges.items()}
         return {name: sum(both) for name, both in parts.items()} | {
             f"{name} gap": gap for name, (_, gap) in parts.items()
@@ -97,7 +99,7 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
     if kept.exists():
         prepared = torch.load(kept, weights_only=False)
     else:
-        prepared = prepare(task.model, layers, inputs.calibration, clusters=0, capacity_bytes=capacity)
+        prepared = prepare(task.model, layers, inputs.calibration, clusters=0, capacities=[capacity])
         torch.save(prepared, kept)
     names = [layer.name for layer in layers]
     warm = options.temperature
@@ -111,7 +113,12 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
         judges["foreign"] = Judge(task.model, names, foreign_inputs(task, options))
     of = f"{options.images} images, temperature {warm}, mixing {options.mixing}"
     log = options.out / f"{stem}-{of.replace(', ', '-').replace(' ', '-')}.jsonl"
-    return Case(logged(problem, log, key=of), judges, bench)
+
+    def rounded(plan: Selection) -> nn.Module:
+        """The network that a file holds, but for the trellis."""
+        return stages.realise(task.model, bench.codecs(plan), capacity, inputs=inputs, progress=Silent()).quantized()
+
+    return Case(logged(problem, log, key=of), judges, rounded)
 
 
 def foreign_inputs(task: Task, options: argparse.Namespace) -> list[Tensor]:

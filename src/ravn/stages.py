@@ -202,7 +202,6 @@ def workbench(
     progress: Progress,
 ) -> Workbench:
     """Prepare all options and the judges, once for all capacities."""
-    capacity_bytes = min(capacities)
 
     def prepared(clusters: int) -> list[Options]:
         """Options under so many clusters per layer."""
@@ -211,15 +210,14 @@ def workbench(
             layers,
             inputs.calibration,
             clusters=clusters,
-            capacity_bytes=capacity_bytes,
+            capacities=capacities,
             fixed_rate=settings.fixed_rate,
-            largest_bytes=max(capacities),
             progress=lambda names: progress.track(names, "prepare", len(layers)),
         )
 
     options = prepared(settings.clusters)
     for fewer in (c for c in CLUSTER_COUNTS if c < settings.clusters):
-        if sum(o.base_bytes for o in options) <= INDEX_SHARE * capacity_bytes:
+        if sum(o.base_bytes for o in options) <= INDEX_SHARE * min(capacities):
             break
         options = prepared(fewer)
     search = _judge(task, layers, inputs.search, settings)

@@ -81,7 +81,7 @@ def test_a_layer_that_matters_more_is_offered_finer_steps(images, network, layer
     names = [layer.name for layer in layers]
     octaves = step_octaves(fisher_information(network, names, images), names)
     assert len(set(octaves.values())) > 1
-    options = prepare(network, layers, images, clusters=0, capacity_bytes=400)
+    options = prepare(network, layers, images, clusters=0, capacities=[400])
     step = filling_step(network, names, 400, octaves)
     for name, option in zip(names, options, strict=True):
         expected = max(step * 2 ** octaves[name], least_step(network.get_parameter(name).detach()))

@@ -17,8 +17,8 @@ from ravn.layers import set_weights
 from ravn.plan import Layer
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.scoring.fisher import fisher_information, step_octaves
-from ravn.scoring.options import Options
-from ravn.scoring.workbench import equal_selection, filling_step
+from ravn.scoring.options import Options, step_exponents
+from ravn.scoring.workbench import equal_selection, filling_step, shares
 
 Make = Callable[..., tuple[Workbench, list[Options]]]
 
@@ -28,7 +28,7 @@ def make(layers: list[Layer], images: list[Tensor], other_images: list[Tensor]) 
     """Build a workbench for a network: its layers as units, or so many clusters of each."""
 
     def build(network: nn.Module, clusters: int = 0, capacity_bytes: int = 400) -> tuple[Workbench, list[Options]]:
-        options = prepare(network, layers, images, clusters=clusters, capacity_bytes=capacity_bytes)
+        options = prepare(network, layers, images, clusters=clusters, capacities=[capacity_bytes])
         names = [layer.name for layer in layers]
         judges = Judge(network, names, images), Judge(network, names, other_images)
         return Workbench(network, layers, options, *judges), options
@@ -99,25 +99,53 @@ def seen_weights(network: nn.Module, make: Make, clusters: int, selection: Calla
 def test_the_network_runs_with_the_weights_of_the_choices(network, make):
     options, seen = seen_weights(network, make, 0, lambda _: (3, FLOAT, 5))
     assert torch.equal(seen["0.weight"], options[0].weight((3,)))
-    assert torch.equal(seen["3.weight"], options[1].wanted)
+    assert torch.equal(seen["3.weight"], options[1].wanted[0])
     assert torch.equal(seen["6.weight"], options[2].weight((5,)))
     for name in ("0.bias", "1.weight", "1.bias", "3.bias", "6.bias"):
         assert torch.equal(seen[name], network.get_parameter(name))
 
 
-def test_steps_make_good_the_errors_of_the_equal_plan_before_them(network, make, layers, images):
-    _, options = make(network)
+@pytest.mark.parametrize("capacities", [[400], [200, 700], [200, 400, 900]])
+def test_steps_make_good_the_errors_of_the_equal_plan_of_the_budget_next_to_them(network, layers, images, capacities):
+    options = prepare(network, layers, images, clusters=0, capacities=capacities)
     by_name = {layer.name: option for layer, option in zip(layers, options, strict=True)}
-    quantized, corrected = copy.deepcopy(network), 0
-    for name, moments in weight_moments(quantized, network, list(by_name), images):
-        weight, option = network.get_parameter(name).detach(), by_name[name]
-        assert torch.allclose(option.wanted.flatten(1), moments.target(weight.flatten(1)), atol=1e-6)
-        corrected += not torch.allclose(option.wanted, weight, atol=1e-4)
-        away = [abs(math.log2(codec.step / option.middle)) for codec in option.codecs]
-        middling = [torch.equal(option.middling(), option.weight((i,))) for i in range(len(away))].index(True)
-        assert away[middling] == pytest.approx(min(away), abs=1e-6)
-        set_weights(quantized, [(name, option.middling())])
-    assert corrected == len(layers) - 1
+    assert all(len(option.wanted) == len(option.budgets) for option in options)
+    for budget, octaves in enumerate(options[0].budgets):
+        quantized, corrected = copy.deepcopy(network), 0
+        for name, moments in weight_moments(quantized, network, list(by_name), images):
+            weight, option = network.get_parameter(name).detach(), by_name[name]
+            wanted = option.wanted[budget]
+            assert torch.allclose(wanted.flatten(1), moments.target(weight.flatten(1)), atol=1e-6)
+            corrected += not torch.allclose(wanted, weight, atol=1e-4)
+            away = [abs(math.log2(codec.step / option.middle) + octaves) for codec in option.codecs]
+            equal = option.equal_weight(budget)
+            places = [i for i in range(len(away)) if torch.equal(equal, option.weight((i,)))]
+            assert away[places[0]] == pytest.approx(min(away), abs=1e-6)
+            set_weights(quantized, [(name, equal)])
+        assert corrected == len(layers) - 1
+
+
+@pytest.mark.parametrize("octaves", [[0.0], [0.0, 1.0], [0.0, 0.01, 0.02, 2.3], [0.0, 0.3, 1.7, 4.4]])
+def test_every_step_on_offer_is_of_the_budget_nearest_to_it(octaves):
+    found = shares(octaves)
+    exponents = [exponent for row in found.values() for exponent in row]
+    assert exponents == sorted(exponents, reverse=True)
+    assert set(exponents) == set(step_exponents(octaves[-1]))
+    assert set(found) <= set(octaves)
+    for budget, row in found.items():
+        assert row
+        assert all(abs(budget + e) == min(abs(other + e) for other in octaves) for e in row)
+
+
+def test_floating_point_beside_a_budget_is_what_that_budget_corrects(network, layers, images):
+    options = prepare(network, layers, images, clusters=0, capacities=[200, 900])
+    judge = Judge(network, [layer.name for layer in layers], images)
+    bench = Workbench(network, layers, options, judge, judge)
+    assert [bench.problem(capacity, 1).floating for capacity in (200, 900)] == [FLOAT, FLOAT - 1]
+    for budget in range(2):
+        found = bench.network((1, FLOAT - budget, 2)).get_parameter("3.weight")
+        assert torch.equal(found, options[1].wanted[budget])
+    assert not torch.equal(*options[1].wanted)
 
 
 def test_clusters_in_floating_point_keep_their_weights_and_the_others_do_not(network, make):
@@ -126,7 +154,7 @@ def test_clusters_in_floating_point_keep_their_weights_and_the_others_do_not(net
     assert torch.equal(seen["0.weight"][kept], first[kept])
     assert torch.equal(seen["0.weight"][~kept], options[0].weight((2, 0, 4))[~kept])
     assert not torch.equal(seen["0.weight"][~kept], first[~kept])
-    assert torch.equal(seen["3.weight"], options[1].wanted)
+    assert torch.equal(seen["3.weight"], options[1].wanted[0])
     assert torch.equal(seen["6.weight"], options[2].weight((1, 2, 3)))
 
 
@@ -255,9 +283,9 @@ def test_options_for_several_budgets_reach_from_the_smallest_to_the_largest_arou
 ):
     low, high = 200, 700
     names = [layer.name for layer in layers]
-    alone = prepare(network, layers, images, clusters=0, capacity_bytes=low)
-    same = prepare(network, layers, images, clusters=0, capacity_bytes=low, largest_bytes=low)
-    shared = prepare(network, layers, images, clusters=0, capacity_bytes=low, largest_bytes=high)
+    alone = prepare(network, layers, images, clusters=0, capacities=[low])
+    same = prepare(network, layers, images, clusters=0, capacities=[low, low])
+    shared = prepare(network, layers, images, clusters=0, capacities=[high, low])
     octaves = step_octaves(fisher_information(network, names, images), names)
     finest = filling_step(network, names, high, octaves) / 4
     for name, one, again, all_of_them in zip(names, alone, same, shared, strict=True):
@@ -267,4 +295,5 @@ def test_options_for_several_budgets_reach_from_the_smallest_to_the_largest_arou
             1 / 1.2 < steps[-1] / (finest * 2 ** octaves[name]) < 1.2
         )  # choices that are no larger than coarser ones are left out
         assert all_of_them.middle == one.middle
-        assert torch.equal(all_of_them.wanted, network.get_parameter(name))
+        sizes = [choice.size_bytes for choice in all_of_them.units[0].choices]
+        assert sizes == sorted(set(sizes))

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +17,7 @@ from ravn.layers import set_weights
 from ravn.plan import Layer
 from ravn.scoring.fisher import fisher_information, step_octaves
 from ravn.scoring.judge import Judge
-from ravn.scoring.options import Options, cluster_options, codebook_options, layer_options, step_exponents
+from ravn.scoring.options import Options, cluster_options, codebook_options, joined, layer_options, step_exponents
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -94,12 +95,12 @@ class Workbench:
 
     def _weight(self, name: str, choices: Selection) -> Tensor:
         options, weight = self._options[name], self._floats[name]
-        if FLOAT not in choices:
+        if min(choices) >= 0:
             return options.weight(choices).to(weight)
         if len(choices) == 1:
-            return options.wanted.to(weight)
+            return options.wanted[FLOAT - choices[0]].to(weight)
         settled = options.weight(tuple(max(c, 0) for c in choices)).to(weight)
-        kept = torch.tensor([c == FLOAT for c in choices], device=weight.device)[options.owner]
+        kept = torch.tensor([c < 0 for c in choices], device=weight.device)[options.owner]
         return torch.where(kept, weight, settled)
 
     def loss(self, selection: Selection) -> float:
@@ -120,7 +121,10 @@ class Workbench:
         capacity = capacity_bytes - sum(o.base_bytes for o in self._options.values())
         fineness = [row for options in self._options.values() for row in options.fineness()]
         problem = Problem(units, capacity, self.loss, self.holdout_loss, (0,) * len(units), evaluations)
-        return replace(problem, equal=equal_selection(problem, fineness))
+        equal = equal_selection(problem, fineness)
+        octaves = statistics.median(row[choice] for row, choice in zip(fineness, equal, strict=True))
+        budget = next(iter(self._options.values())).budget_of(octaves)
+        return replace(problem, equal=equal, floating=FLOAT - budget)
 
 
 def equal_selection(problem: Problem, fineness: Sequence[Sequence[float]]) -> Selection:
@@ -165,16 +169,14 @@ def prepare(
     batches: Sequence[Tensor],
     *,
     clusters: int,
-    capacity_bytes: int,
+    capacities: Sequence[int],
     fixed_rate: bool = False,
-    largest_bytes: int | None = None,
     progress: Progress = iter,
 ) -> list[Options]:
     """Options of all layers.
 
-    Steps for one budget are compensated as in the file: on the inputs that the layers before give at their steps in the
-    middle, which are the equal plan or near it, and each layer makes good their errors. Over several budgets there is
-    no such plan, and inputs are the float network's.
+    Steps are compensated as in the file: each is rounded on the inputs that the layers before give under the equal plan
+    of the budget to whose step it is nearest, and makes good their errors.
 
     Args:
         model: the float network.
@@ -182,42 +184,76 @@ def prepare(
         batches: unlabelled network inputs for error compensation.
         clusters: clusters per layer that get bit-widths of their own; 0 makes the layer the unit
             and its step the choice.
-        capacity_bytes: payload bytes of the budget; steps on offer lie around those that fill it, wider where the
+        capacities: payload bytes of the budgets; steps on offer lie around those that fill them, wider where the
             outputs mind errors less (`scoring/fisher.py`).
         fixed_rate: the budget counts codes of fixed length, and the choice is the bits of a layer's codebook.
-        largest_bytes: the same of the largest of several budgets, of which `capacity_bytes` is the smallest: steps on
-            offer reach from the one to the other.
-        progress: wraps the loop over layers.
+        progress: wraps loops over layers.
     """
     names = [layer.name for layer in layers]
-    stepped = not clusters and not fixed_rate
-    octaves = step_octaves(fisher_information(model, names, batches) if stepped else {}, names)
-    step = filling_step(model, names, capacity_bytes, octaves) if stepped else 1.0
-    several = stepped and largest_bytes not in (None, capacity_bytes)
-    finest = filling_step(model, names, largest_bytes or capacity_bytes, octaves) if several else step
-    exponents = step_exponents(math.log2(step / finest))
-    places = {layer.name: i / max(len(layers) - 1, 1) for i, layer in enumerate(layers)}
-    kinds = {layer.name: layer for layer in layers}
-    moved, found = iter(progress(places)), dict[str, Options]()
+    weights = {name: model.get_parameter(name).detach() for name in names}
+    ends = max(len(layers) - 1, 1)
+    traits = {layer.name: layer_traits(layer, weights[layer.name], i / ends) for i, layer in enumerate(layers)}
+    if clusters:
+        return [cluster_options(name, weights[name], clusters, traits[name]) for name in progress(names)]
+    if fixed_rate:
 
-    def note(name: str, moments: Moments | None) -> None:
-        """Prepare the options of a layer."""
-        next(moved, None)
-        weight = model.get_parameter(name).detach()
-        traits = layer_traits(kinds[name], weight, places[name])
-        if clusters:
-            found[name] = cluster_options(name, weight, clusters, traits)
-        elif fixed_rate:
-            found[name] = codebook_options(name, weight, moments, traits)
-        else:
-            middle = max(step * 2 ** octaves[name], least_step(weight))
-            found[name] = layer_options(name, weight, moments, middle, traits, exponents=exponents)
+        def codebooks(name: str, moments: Moments | None) -> Options:
+            """Codebooks that are compensated on the float network's inputs."""
+            return codebook_options(name, weights[name], moments, traits[name])
 
-    quantized = copy.deepcopy(model).eval() if stepped and not several else model
-    with closing(weight_moments(quantized, model, names, [] if clusters else batches)) as seen:
+        return _in_turn(model, model, names, batches, codebooks, progress)
+
+    octaves = step_octaves(fisher_information(model, names, batches), names)
+    filling = [filling_step(model, names, capacity, octaves) for capacity in sorted(set(capacities))]
+    middles = {name: max(filling[0] * 2 ** octaves[name], least_step(weights[name])) for name in names}
+    parts = []
+    for budget, exponents in shares([math.log2(filling[0] / step) for step in filling]).items():
+        quantized = copy.deepcopy(model).eval()
+
+        def steps(
+            name: str,
+            moments: Moments | None,
+            *,
+            near: float = budget,
+            offered: Sequence[float] = exponents,
+            network: nn.Module = quantized,
+        ) -> Options:
+            """Steps near a budget's; the layers after see the one that is nearest."""
+            weight = weights[name]
+            found = layer_options(name, weight, moments, middles[name], traits[name], exponents=offered, budget=near)
+            set_weights(network, [(name, found.equal_weight().to(weight))])
+            return found
+
+        parts.append(_in_turn(quantized, model, names, batches, steps, progress))
+    return [joined(of_layer) for of_layer in zip(*parts, strict=True)]
+
+
+def shares(budgets: Sequence[float]) -> dict[float, list[float]]:
+    """The steps on offer that are nearest to each budget's, coarsest first; without budgets that no step is nearest to.
+
+    Args:
+        budgets: octaves of each budget's step below that of the smallest, ascending from 0.
+    """
+    found: dict[float, list[float]] = {budget: [] for budget in budgets}
+    for exponent in step_exponents(budgets[-1]):
+        found[min(budgets, key=lambda budget: abs(budget + exponent))].append(exponent)
+    return {budget: exponents for budget, exponents in found.items() if exponents}
+
+
+def _in_turn(
+    quantized: nn.Module,
+    model: nn.Module,
+    names: Sequence[str],
+    batches: Sequence[Tensor],
+    make: Callable[[str, Moments | None], Options],
+    progress: Progress,
+) -> list[Options]:
+    """Options of one layer after another, each made on the inputs that a network, which may change, gives it."""
+    found: dict[str, Options] = {}
+    moved = iter(progress(names))
+    with closing(weight_moments(quantized, model, names, batches)) as seen:
         for name, moments in seen:
-            note(name, moments)
-            if quantized is not model:
-                set_weights(quantized, [(name, found[name].middling().to(model.get_parameter(name)))])
+            next(moved, None)
+            found[name] = make(name, moments)
     next(moved, None)
     return [found[name] for name in names]
