@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from ravn.scoring.fisher import EXPONENT, IMAGES, WIDEST, fisher_information, step_octaves
-from ravn.scoring.workbench import filling_step, least_step, prepare
+from ravn.scoring.preparation import filling_step, least_step, prepare
 
 
 def test_it_is_the_expected_squared_gradient_of_the_classes_that_the_network_draws():

@@ -18,7 +18,8 @@ from ravn.plan import Layer
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.scoring.fisher import fisher_information, step_octaves
 from ravn.scoring.options import Options, step_exponents
-from ravn.scoring.workbench import equal_selection, filling_step, shares
+from ravn.scoring.preparation import filling_step, shares
+from ravn.scoring.workbench import equal_selection
 
 Make = Callable[..., tuple[Workbench, list[Options]]]
 

@@ -2,6 +2,7 @@
 
 from ravn.scoring.cluster import connected, hired
 from ravn.scoring.judge import Judge
-from ravn.scoring.workbench import Workbench, prepare
+from ravn.scoring.preparation import prepare
+from ravn.scoring.workbench import Workbench
 
 __all__ = ["Judge", "Workbench", "connected", "hired", "prepare"]
