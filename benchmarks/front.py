@@ -96,8 +96,10 @@ def front(task: Task, seed: int, options: argparse.Namespace) -> tuple[Front, St
     stem = f"{task.model_name.replace(':', '-')}-{seed}"
     kept = options.out / f"{stem}.pt"
     if not kept.exists():
-        start = time.process_time()
-        made = prepare(task.model, layers, inputs.calibration, clusters=0, capacities=capacities)
+        start, ends = time.process_time(), (min(capacities), max(capacities))
+        made = prepare(
+            task.model, layers, inputs.calibration, clusters=0, capacity_bytes=ends[0], largest_bytes=ends[1]
+        )
         print(f"prepared in {time.process_time() - start:.1f} s of process time", flush=True)
         torch.save(made, kept)
     names = [layer.name for layer in layers]

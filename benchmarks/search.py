@@ -99,7 +99,7 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
     if kept.exists():
         prepared = torch.load(kept, weights_only=False)
     else:
-        prepared = prepare(task.model, layers, inputs.calibration, clusters=0, capacities=[capacity])
+        prepared = prepare(task.model, layers, inputs.calibration, clusters=0, capacity_bytes=capacity)
         torch.save(prepared, kept)
     names = [layer.name for layer in layers]
     warm = options.temperature

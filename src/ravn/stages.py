@@ -202,6 +202,7 @@ def workbench(
     progress: Progress,
 ) -> Workbench:
     """Prepare all options and the judges, once for all capacities."""
+    capacity_bytes = min(capacities)
 
     def prepared(clusters: int) -> list[Options]:
         """Options under so many clusters per layer."""
@@ -210,14 +211,15 @@ def workbench(
             layers,
             inputs.calibration,
             clusters=clusters,
-            capacities=capacities,
+            capacity_bytes=capacity_bytes,
             fixed_rate=settings.fixed_rate,
+            largest_bytes=max(capacities),
             progress=lambda names: progress.track(names, "prepare", len(layers)),
         )
 
     options = prepared(settings.clusters)
     for fewer in (c for c in CLUSTER_COUNTS if c < settings.clusters):
-        if sum(o.base_bytes for o in options) <= INDEX_SHARE * min(capacities):
+        if sum(o.base_bytes for o in options) <= INDEX_SHARE * capacity_bytes:
             break
         options = prepared(fewer)
     search = _judge(task, layers, inputs.search, settings)

@@ -21,7 +21,7 @@ def found(workers: str | None) -> str:
     network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5)).eval()
     layers, batches = weight_layers(network), [torch.randn(16, 1, 8, 8)]
     judge = Judge(network, [layer.name for layer in layers], batches)
-    options = prepare(network, layers, batches, clusters=0, capacities=[CAPACITY])
+    options = prepare(network, layers, batches, clusters=0, capacity_bytes=CAPACITY)
     bench = Workbench(network, layers, options, judge, judge)
     settings = Settings(evaluations=16, workers=workers)
     allocator = LocalSearchAllocator(1)

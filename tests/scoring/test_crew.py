@@ -91,7 +91,7 @@ def plans(*numbers: int) -> list[Question]:
 def bench(network, layers, images, other_images) -> Workbench:
     names = [layer.name for layer in layers]
     judges = Judge(network, names, images), Judge(network, names, other_images)
-    return Workbench(network, layers, prepare(network, layers, images, clusters=0, capacities=[400]), *judges)
+    return Workbench(network, layers, prepare(network, layers, images, clusters=0, capacity_bytes=400), *judges)
 
 
 def searched(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from ravn.scoring.fisher import EXPONENT, IMAGES, WIDEST, fisher_information, step_octaves
-from ravn.scoring.preparation import filling_step, least_step, prepare
+from ravn.scoring.workbench import filling_step, least_step, prepare
 
 
 def test_it_is_the_expected_squared_gradient_of_the_classes_that_the_network_draws():
@@ -81,7 +81,7 @@ def test_a_layer_that_matters_more_is_offered_finer_steps(images, network, layer
     names = [layer.name for layer in layers]
     octaves = step_octaves(fisher_information(network, names, images), names)
     assert len(set(octaves.values())) > 1
-    options = prepare(network, layers, images, clusters=0, capacities=[400])
+    options = prepare(network, layers, images, clusters=0, capacity_bytes=400)
     step = filling_step(network, names, 400, octaves)
     for name, option in zip(names, options, strict=True):
         expected = max(step * 2 ** octaves[name], least_step(network.get_parameter(name).detach()))

@@ -73,7 +73,7 @@ def bench(network: nn.Module, layers: list[Layer], images: list[Tensor], other_i
 def bench_of(network: nn.Module, layers: list[Layer], images: list[Tensor], other_images: list[Tensor]) -> Workbench:
     names = [layer.name for layer in layers]
     judges = Judge(network, names, images), Judge(network, names, other_images)
-    return Workbench(network, layers, prepare(network, layers, images, clusters=0, capacities=[CAPACITY]), *judges)
+    return Workbench(network, layers, prepare(network, layers, images, clusters=0, capacity_bytes=CAPACITY), *judges)
 
 
 def searched(

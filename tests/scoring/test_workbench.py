@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from ravn.allocators import Choice, LocalSearchAllocator, Problem, Unit
 from ravn.allocators.problem import FLOAT, Selection
-from ravn.codecs import decoded
+from ravn.calibration import weight_moments
+from ravn.codecs import EntropyCodec, decoded
+from ravn.layers import set_weights
 from ravn.plan import Layer
 from ravn.scoring import Judge, Workbench, prepare
+from ravn.scoring.fisher import fisher_information, step_octaves
 from ravn.scoring.options import Options
-from ravn.scoring.workbench import equal_selection
+from ravn.scoring.workbench import equal_selection, filling_step
 
 Make = Callable[..., tuple[Workbench, list[Options]]]
 
@@ -25,7 +28,7 @@ def make(layers: list[Layer], images: list[Tensor], other_images: list[Tensor]) 
     """Build a workbench for a network: its layers as units, or so many clusters of each."""
 
     def build(network: nn.Module, clusters: int = 0, capacity_bytes: int = 400) -> tuple[Workbench, list[Options]]:
-        options = prepare(network, layers, images, clusters=clusters, capacities=[capacity_bytes])
+        options = prepare(network, layers, images, clusters=clusters, capacity_bytes=capacity_bytes)
         names = [layer.name for layer in layers]
         judges = Judge(network, names, images), Judge(network, names, other_images)
         return Workbench(network, layers, options, *judges), options
@@ -96,21 +99,25 @@ def seen_weights(network: nn.Module, make: Make, clusters: int, selection: Calla
 def test_the_network_runs_with_the_weights_of_the_choices(network, make):
     options, seen = seen_weights(network, make, 0, lambda _: (3, FLOAT, 5))
     assert torch.equal(seen["0.weight"], options[0].weight((3,)))
-    assert torch.equal(seen["3.weight"], options[1].wanted[0])
+    assert torch.equal(seen["3.weight"], options[1].wanted)
     assert torch.equal(seen["6.weight"], options[2].weight((5,)))
     for name in ("0.bias", "1.weight", "1.bias", "3.bias", "6.bias"):
         assert torch.equal(seen[name], network.get_parameter(name))
 
 
-def test_floating_point_beside_a_budget_is_what_that_budget_corrects(network, layers, images):
-    options = prepare(network, layers, images, clusters=0, capacities=[200, 900])
-    judge = Judge(network, [layer.name for layer in layers], images)
-    bench = Workbench(network, layers, options, judge, judge)
-    assert [bench.problem(capacity, 1).floating for capacity in (200, 900)] == [FLOAT, FLOAT - 1]
-    for budget in range(2):
-        found = bench.network((1, FLOAT - budget, 2)).get_parameter("3.weight")
-        assert torch.equal(found, options[1].wanted[budget])
-    assert not torch.equal(*options[1].wanted)
+def test_steps_make_good_the_errors_of_the_equal_plan_before_them(network, make, layers, images):
+    _, options = make(network)
+    by_name = {layer.name: option for layer, option in zip(layers, options, strict=True)}
+    quantized, corrected = copy.deepcopy(network), 0
+    for name, moments in weight_moments(quantized, network, list(by_name), images):
+        weight, option = network.get_parameter(name).detach(), by_name[name]
+        assert torch.allclose(option.wanted.flatten(1), moments.target(weight.flatten(1)), atol=1e-6)
+        corrected += not torch.allclose(option.wanted, weight, atol=1e-4)
+        away = [abs(math.log2(codec.step / option.middle)) for codec in option.codecs]
+        middling = [torch.equal(option.middling(), option.weight((i,))) for i in range(len(away))].index(True)
+        assert away[middling] == pytest.approx(min(away), abs=1e-6)
+        set_weights(quantized, [(name, option.middling())])
+    assert corrected == len(layers) - 1
 
 
 def test_clusters_in_floating_point_keep_their_weights_and_the_others_do_not(network, make):
@@ -119,7 +126,7 @@ def test_clusters_in_floating_point_keep_their_weights_and_the_others_do_not(net
     assert torch.equal(seen["0.weight"][kept], first[kept])
     assert torch.equal(seen["0.weight"][~kept], options[0].weight((2, 0, 4))[~kept])
     assert not torch.equal(seen["0.weight"][~kept], first[~kept])
-    assert torch.equal(seen["3.weight"], options[1].wanted[0])
+    assert torch.equal(seen["3.weight"], options[1].wanted)
     assert torch.equal(seen["6.weight"], options[2].weight((1, 2, 3)))
 
 
@@ -201,6 +208,22 @@ def test_no_finer_level_of_the_equal_selection_fits(network, make, capacity):
         assert not problem.fits(raised)
 
 
+@pytest.mark.parametrize("capacity", [150, 250, 400, 800])
+def test_the_filling_step_fills_the_capacity_and_does_not_exceed_it(network, layers, capacity):
+    names = [layer.name for layer in layers]
+    step = filling_step(network, names, capacity)
+    sizes = [EntropyCodec(step, spectral=True).encode(network.get_parameter(name)).size_bytes for name in names]
+    # The stream of a layer grows by whole words of four bytes.
+    assert capacity - 4 * len(names) - 0.01 * capacity <= sum(sizes) <= capacity
+
+
+def test_a_smaller_capacity_has_a_larger_filling_step(network, layers):
+    names = [layer.name for layer in layers]
+    steps = [filling_step(network, names, capacity) for capacity in (60, 100, 200, 400, 800, 1600)]
+    assert steps == sorted(steps, reverse=True)
+    assert len(set(steps)) == len(steps)
+
+
 @pytest.mark.parametrize("capacity", [10**5, 10**9])
 def test_a_capacity_beyond_all_need_is_answered_with_fine_steps_that_can_be_stored(network, make, capacity):
     bench, options = make(network, capacity_bytes=capacity)
@@ -225,3 +248,23 @@ def test_traits_are_finite_numbers_of_order_one(network, make):
     assert len({len(row) for row in traits}) == 1
     assert all(math.isfinite(value) and abs(value) < 10 for row in traits for value in row)
     assert len(set(traits)) == len(traits)
+
+
+def test_options_for_several_budgets_reach_from_the_smallest_to_the_largest_around_the_same_middle(
+    network, layers, images
+):
+    low, high = 200, 700
+    names = [layer.name for layer in layers]
+    alone = prepare(network, layers, images, clusters=0, capacity_bytes=low)
+    same = prepare(network, layers, images, clusters=0, capacity_bytes=low, largest_bytes=low)
+    shared = prepare(network, layers, images, clusters=0, capacity_bytes=low, largest_bytes=high)
+    octaves = step_octaves(fisher_information(network, names, images), names)
+    finest = filling_step(network, names, high, octaves) / 4
+    for name, one, again, all_of_them in zip(names, alone, same, shared, strict=True):
+        assert one.codecs == again.codecs
+        steps = [codec.step for codec in all_of_them.codecs]
+        assert (
+            1 / 1.2 < steps[-1] / (finest * 2 ** octaves[name]) < 1.2
+        )  # choices that are no larger than coarser ones are left out
+        assert all_of_them.middle == one.middle
+        assert torch.equal(all_of_them.wanted, network.get_parameter(name))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from ravn.allocators.problem import Allocation, Problem, Selection
+from ravn.allocators.problem import FLOAT, Allocation, Problem, Selection
 from ravn.errors import InputError
 from ravn.writing import naming
 
@@ -88,7 +88,7 @@ class Ledger:
         return Allocation(selection, len(self.known), tuple(self.curve))
 
     def _is_plan(self, selection: Selection) -> bool:
-        return min(selection) >= 0 and self.problem.fits(selection)
+        return FLOAT not in selection and self.problem.fits(selection)
 
     def _note(self, selection: Selection) -> None:
         loss = self.known[selection]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 Selection = tuple[int, ...]
-"""Index of the choice of every unit, in the order of `Problem.units`; a negative one leaves a unit unquantized."""
+"""Index of the choice of every unit, in the order of `Problem.units`; `FLOAT` leaves a unit unquantized."""
 
 FLOAT = -1
 """The index that leaves a unit's weights in floating point: for measuring sensitivities, never in a plan."""
@@ -66,8 +66,6 @@ class Problem:
         equal: the best feasible selection of the same fineness everywhere: of steps relative to the sensitivity of
             layers, or of bits of clusters; a starting point that costs nothing.
         evaluations: how many calls of `loss` the search may make.
-        floating: the index that leaves a unit in floating point beside the equal selection: weights make good the
-            errors of the layers before them, which depend on the budget. Negative.
         announce: told for which selections `loss` will probably be called next, in this order; whoever scores several
             at once begins, and forgets the ones announced before. It never changes what `loss` returns.
         announce_holdout: the same for `holdout_loss`.
@@ -79,7 +77,6 @@ class Problem:
     holdout_loss: Callable[[Selection], float]
     equal: Selection
     evaluations: int
-    floating: int = FLOAT
     announce: Callable[[Sequence[Selection]], None] = unheard
     announce_holdout: Callable[[Sequence[Selection]], None] = unheard
 

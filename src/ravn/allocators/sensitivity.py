@@ -1,11 +1,9 @@
 """How much each choice hurts: measured at a few rates, filled in between."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ravn.allocators.ledger import Ledger
-from ravn.allocators.problem import Problem, Selection, Unit
+from ravn.allocators.problem import FLOAT, Problem, Selection, Unit
 from ravn.allocators.selections import Floats, distortions
 
 _SHARE = 0.4
@@ -18,7 +16,7 @@ _TINY = 1e-12
 
 
 def measure(
-    ledger: Ledger, *, share: float = _SHARE, rates: int = _MOST_RATES, beside: Sequence[Problem] | None = None
+    ledger: Ledger, *, share: float = _SHARE, rates: int = _MOST_RATES, span: tuple[Selection, Selection] | None = None
 ) -> list[list[float]]:
     """Predict the loss increase of every (unit, choice).
 
@@ -29,8 +27,7 @@ def measure(
         ledger: pays for the measurements.
         share: largest share of the evaluations left that may be spent.
         rates: most choices measured per unit.
-        beside: the problems of several budgets, beside whose equal selections units are measured; None for the
-            ledger's alone.
+        span: equal selections of the smallest and the largest of several budgets.
 
     Returns:
         One row per unit, one positive number per choice, never rising with the size.
@@ -39,38 +36,29 @@ def measure(
     count = min(rates, int(share * ledger.left - 1) // max(1, len(problem.units)))
     if count < 1:
         return [_monotone(np.array(row)).tolist() for row in distortions(problem)]
-    budgets = _spread(sorted(beside or [problem], key=lambda budget: budget.capacity_bytes), count)
-    found: list[dict[int, float]] = [{} for _ in problem.units]
-    for budget in budgets:
-        for known, raises in zip(found, _beside(ledger, budget, count // len(budgets)), strict=True):
-            known.update(raises)
-    finite = [raised for known in found for raised in known.values() if np.isfinite(raised)]
-    floor = max(_TINY, 1e-3 * float(np.median(finite or [0.0])))
-    return [_row(problem, unit, dict(sorted(known.items())), floor) for unit, known in enumerate(found)]
+    points, raises = _beside(ledger, count) if span is None else _alone(ledger, count, span)
+    floor = max(
+        _TINY,
+        1e-3 * float(np.median([r for row in raises for r in row if np.isfinite(r)] or [0.0])),
+    )
+    known = [np.clip(np.nan_to_num(row, nan=0.0, posinf=1e12), floor, 1e12) for row in raises]
+    return [_row(problem, i, points[i], row) for i, row in enumerate(known)]
 
 
-def _spread(budgets: Sequence[Problem], count: int) -> list[Problem]:
-    """Up to `count` of the budgets, from the smallest to the largest; the middle one, if one is all."""
-    many = min(count, len(budgets))
-    places = np.linspace(0, len(budgets) - 1, many) if many > 1 else [(len(budgets) - 1) / 2]
-    return [budgets[round(place)] for place in places]
-
-
-def _beside(ledger: Ledger, budget: Problem, count: int) -> list[dict[int, float]]:
+def _beside(ledger: Ledger, count: int) -> tuple[list[list[int]], list[list[float]]]:
     """Choices of every unit, and their increases over its floating point while all others are in the equal selection.
 
     Errors interact, so that what counts is what a unit's error adds to those of the others. A finer choice of one unit
     may exceed the capacity: it is measured, and is no plan.
     """
-    equal, units = budget.equal, budget.units
-    chosen = [_around(unit, equal[i], count) for i, unit in enumerate(units)]
-    floats = [_moved(equal, i, budget.floating) for i in range(len(units))]
-    plans = [[_moved(equal, i, choice) for choice in row] for i, row in enumerate(chosen)]
+    equal, units = ledger.problem.equal, ledger.problem.units
+    points = [_around(unit, equal[i], count) for i, unit in enumerate(units)]
+    floats = [_moved(equal, i, FLOAT) for i in range(len(units))]
+    plans = [[_moved(equal, i, choice) for choice in chosen] for i, chosen in enumerate(points)]
     ledger.announce([equal, *floats, *(plan for row in plans for plan in row)])
     ledger.loss(equal)
     base = [ledger.loss(plan) for plan in floats]
-    raises = [[ledger.loss(plan) - base[i] for plan in row] for i, row in enumerate(plans)]
-    return [dict(zip(*row, strict=True)) for row in zip(chosen, raises, strict=True)]
+    return points, [[ledger.loss(plan) - base[i] for plan in row] for i, row in enumerate(plans)]
 
 
 def _around(unit: Unit, equal: int, count: int) -> list[int]:
@@ -79,16 +67,32 @@ def _around(unit: Unit, equal: int, count: int) -> list[int]:
     return sorted({equal, *(int(np.abs(bits - (bits[equal] + move)).argmin()) for move in _ASIDE[: count - 1])})
 
 
+def _alone(ledger: Ledger, count: int, span: tuple[Selection, Selection]) -> tuple[list[list[int]], list[list[float]]]:
+    """Choices of every unit from one end of a span to the other, and their increases while all others are in float."""
+    problem = ledger.problem
+    floating = (FLOAT,) * len(problem.units)
+    points = [_points(unit, span[0][i], span[1][i], count) for i, unit in enumerate(problem.units)]
+    alone = [[_moved(floating, i, choice) for choice in chosen] for i, chosen in enumerate(points)]
+    ledger.announce([floating, *(plan for row in alone for plan in row)])
+    base = ledger.loss(floating)
+    return points, [[ledger.loss(plan) - base for plan in row] for row in alone]
+
+
 def _moved(selection: Selection, unit: int, choice: int) -> Selection:
     return (*selection[:unit], choice, *selection[unit + 1 :])
 
 
-def _row(problem: Problem, unit: int, raises: dict[int, float], floor: float) -> list[float]:
-    """The increase at every choice, from those that were measured, in the order of the choices."""
+def _points(unit: Unit, low: int, high: int, count: int) -> list[int]:
+    bits = np.array([choice.bits for choice in unit.choices])
+    reach = max(bits[high] - bits[low], count - 1)
+    wanted = (bits[low] + bits[high]) / 2 + (np.arange(count) - (count - 1) / 2) * (reach / max(1, count - 1))
+    return sorted({int(np.abs(bits - b).argmin()) for b in wanted})
+
+
+def _row(problem: Problem, unit: int, points: list[int], raises: Floats) -> list[float]:
     x = np.log([max(c.distortion, _TINY) for c in problem.units[unit].choices])
-    knots = np.minimum.accumulate(x[list(raises)])[::-1]
-    heights = np.clip(np.nan_to_num(list(raises.values()), nan=0.0, posinf=1e12), floor, 1e12)
-    return _monotone(np.exp(_interpolated(x, knots, np.log(heights)[::-1]))).tolist()
+    knots = np.minimum.accumulate(x[points])[::-1]
+    return _monotone(np.exp(_interpolated(x, knots, np.log(raises)[::-1]))).tolist()
 
 
 def _interpolated(x: Floats, knots: Floats, heights: Floats) -> Floats:

@@ -39,7 +39,7 @@ def cheap_starts(ledger: Ledger) -> Starts:
 
 
 def joint_starts(ledger: JointLedger) -> list[Starts]:
-    """The cheap starts of several budgets, on sensitivities that are measured once for all.
+    """The cheap starts of several budgets, on sensitivities that are measured once, over the span of all.
 
     Raises:
         BudgetError: even the smallest choices exceed a capacity.
@@ -47,7 +47,8 @@ def joint_starts(ledger: JointLedger) -> list[Starts]:
     problems = [part.problem for part in ledger.parts]
     for problem in problems:
         smallest(problem)
-    values = measure(ledger, beside=problems)
+    tightest = min(problems, key=lambda problem: problem.capacity_bytes)
+    values = measure(ledger, span=(tightest.equal, ledger.problem.equal) if len(problems) > 1 else None)
     table = table_of(ledger.problem, values)
     plans = solve_all(values, sizes(ledger.problem), [problem.capacity_bytes for problem in problems])
     return [_ranked(ledger, table, {p.equal, plan}) for p, plan in zip(problems, plans, strict=True)]

@@ -263,7 +263,7 @@ def _arm_row(network: str, dataset: str, name: str, records: Sequence[Record]) -
     seeds = len(records)
     bytes_of = sorted({r.file_bytes for r in records})
     size = " to ".join(f"{b:,}" for b in dict.fromkeys((bytes_of[0], bytes_of[-1])))
-    whose = f"ours, {records[0].cell.epochs} epochs, {seeds} seed{'s' * (seeds > 1)}"
+    whose = f"ours, {_epochs(records[0])}, {seeds} seed{'s' * (seeds > 1)}"
     top1, precision = (_spread([measure(r) for r in records]) for measure in (_top1, _precision))
     return Row((NETWORKS[network].title, DATASETS[dataset], whose, name, top1, size, precision), ours=True)
 
@@ -318,7 +318,11 @@ def _paper_row(
 def _settings(record: Record) -> str:
     cell = record.cell
     preset = "" if cell.preset == "default" else f", preset {cell.preset}"
-    return f"{cell.bits:g} bits, {cell.evaluations} evaluations, {cell.epochs} epochs, seed {cell.seed}{preset}"
+    return f"{cell.bits:g} bits, {cell.evaluations} evaluations, {_epochs(record)}, seed {cell.seed}{preset}"
+
+
+def _epochs(record: Record) -> str:
+    return "1 epoch" if record.cell.epochs == 1 else f"{record.cell.epochs} epochs"
 
 
 def _size(record: Record | None) -> str:

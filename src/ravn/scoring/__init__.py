@@ -2,7 +2,6 @@
 
 from ravn.scoring.cluster import connected, hired
 from ravn.scoring.judge import Judge
-from ravn.scoring.preparation import prepare
-from ravn.scoring.workbench import Workbench
+from ravn.scoring.workbench import Workbench, prepare
 
 __all__ = ["Judge", "Workbench", "connected", "hired", "prepare"]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,13 +45,11 @@ class Options:
             bits.
         weights: quantized weights, shape (choices, *weight shape); for clusters the float weight,
             shape (1, *weight shape).
-        wanted: what is quantized, shape (budgets, *weight shape): the float weight, corrected for errors of the layers
-            before under the equal plan of each budget.
+        wanted: what is quantized, of the weight's shape: the float weight, corrected for errors of the layers before.
         owner: cluster of every weight, of the weight's shape; empty where the layer is one unit.
         base_bytes: bytes that no choice changes.
         levels: for clusters, their levels at b bits, shape (clusters, 2^b), for every b.
-        middle: the step around which those on offer for the smallest budget lie.
-        budgets: octaves below the middle of the step of each budget; what `wanted` is a row for.
+        middle: the step around which those on offer lie.
     """
 
     units: tuple[Unit, ...]
@@ -62,7 +60,6 @@ class Options:
     base_bytes: int
     levels: tuple[Tensor, ...] = ()
     middle: float = 1.0
-    budgets: tuple[float, ...] = (0.0,)
 
     def weight(self, choices: Sequence[int]) -> Tensor:
         """The layer's weight for one choice per unit."""
@@ -72,13 +69,10 @@ class Options:
         grid = Grid(levels, torch.zeros_like(levels))
         return grid.values(nearest(self.weights[0], grid))
 
-    def equal_weight(self, budget: int = 0) -> Tensor:
-        """The layer's weight at the step nearest to that of a budget."""
-        return self.weights[_nearest(self.fineness()[0], self.budgets[budget])]
-
-    def budget_of(self, octaves: float) -> int:
-        """The budget whose step is nearest to one so many octaves below the middle."""
-        return _nearest(self.budgets, octaves)
+    def middling(self) -> Tensor:
+        """The layer's weight at the step nearest to the middle."""
+        distances = [abs(octaves) for octaves in self.fineness()[0]]
+        return self.weights[distances.index(min(distances))]
 
     def fineness(self) -> list[list[float]]:
         """What choices of different units share: bits of codes, octaves of a step below the middle; one row each."""
@@ -97,33 +91,6 @@ class Options:
         return tuple(round(u.choices[i].bits) for u, i in zip(self.units, choices, strict=True))
 
 
-def joined(parts: Sequence[Options]) -> Options:
-    """The options of a layer for several budgets, the smallest first, but for those larger than coarser ones."""
-    if len(parts) == 1:
-        return parts[0]
-    sizes: list[int] = []
-    kept: list[tuple[int, int]] = []
-    for part, options in enumerate(parts):
-        for number, choice in enumerate(options.units[0].choices):
-            if choice.size_bytes > max(sizes, default=0):
-                sizes.append(choice.size_bytes)
-                kept.append((part, number))
-    choices = tuple(parts[part].units[0].choices[number] for part, number in kept)
-    return replace(
-        parts[0],
-        units=(replace(parts[0].units[0], choices=choices),),
-        codecs=tuple(parts[part].codecs[number] for part, number in kept),
-        weights=torch.stack([parts[part].weights[number] for part, number in kept]),
-        wanted=torch.cat([options.wanted for options in parts]),
-        budgets=tuple(options.budgets[0] for options in parts),
-    )
-
-
-def _nearest(values: Sequence[float], wanted: float) -> int:
-    """Place of the nearest value."""
-    return min(range(len(values)), key=lambda place: abs(values[place] - wanted))
-
-
 def entropy_bytes(codes: Tensor) -> int:
     """Bytes of codes at their entropy, with the table and the head of a stream."""
     counts = torch.bincount((codes - codes.min()).flatten()).double()
@@ -139,7 +106,6 @@ def layer_options(
     traits: tuple[float, ...],
     *,
     exponents: Sequence[float] = STEP_EXPONENTS,
-    budget: float = 0.0,
 ) -> Options:
     """A layer as one unit: points on its rate-distortion curve, at steps around `step`, compensated.
 
@@ -149,17 +115,14 @@ def layer_options(
         moments: of the layer's inputs, or None for plain rounding.
         step: the step in the middle.
         traits: static description of the layer for a learned policy.
-        exponents: steps on offer, coarsest first, as log2 of their ratio to `step`; a layer without levels as fine as
-            that has its finest.
-        budget: octaves of the budget's step below `step`.
+        exponents: steps on offer, coarsest first, as log2 of their ratio to `step`.
     """
     target = as_matrix(weight) if moments is None else moments.target(as_matrix(weight))
     wanted = target.reshape(weight.shape)
     coefficients = analysis(wanted)
     matrix = as_matrix(coefficients)
     finest = 4 * float(matrix.abs().max()) / MAX_SYMBOLS
-    steps = [step * 2.0**e for e in exponents if step * 2.0**e >= finest] or [finest]
-    codecs = [EntropyCodec(step, spectral=True) for step in steps]
+    codecs = [EntropyCodec(step * 2.0**e, spectral=True) for e in exponents if step * 2.0**e >= finest]
     moments = None if moments is None else moments.analysed(tuple(weight.shape))
     codes, values = _quantize_all(matrix, [c.grid(matrix) for c in codecs], codecs, moments)
     sizes = [len(codec.pack(c, codec.shaped_grid(coefficients))) for codec, c in zip(codecs, codes, strict=True)]
@@ -167,16 +130,7 @@ def layer_options(
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], _damage(matrix, values[i], moments)) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)
     stacked = torch.stack([codecs[i].synthesised(values[i].reshape(weight.shape)) for i in kept])
-    return Options(
-        (unit,),
-        tuple(codecs[i] for i in kept),
-        stacked,
-        wanted[None],
-        torch.zeros(0),
-        0,
-        middle=step,
-        budgets=(budget,),
-    )
+    return Options((unit,), tuple(codecs[i] for i in kept), stacked, wanted, torch.zeros(0), 0, middle=step)
 
 
 def codebook_options(name: str, weight: Tensor, moments: Moments | None, traits: tuple[float, ...]) -> Options:
@@ -200,7 +154,7 @@ def codebook_options(name: str, weight: Tensor, moments: Moments | None, traits:
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], damages[i]) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)
     stacked = torch.stack([values[i] for i in kept])
-    return Options((unit,), tuple(codecs[i] for i in kept), stacked, weight.float()[None], torch.zeros(0), 0)
+    return Options((unit,), tuple(codecs[i] for i in kept), stacked, weight.float(), torch.zeros(0), 0)
 
 
 def cluster_options(name: str, weight: Tensor, clusters: int, traits: tuple[float, ...]) -> Options:
@@ -234,7 +188,7 @@ def cluster_options(name: str, weight: Tensor, clusters: int, traits: tuple[floa
         units.append(Unit(f"{name}#{m}", name, int(inside.sum()), (*traits, place, share), tuple(choices)))
     levels = tuple(g.levels.reshape(clusters, -1) for g in grids)
     floats, owner = matrix.reshape(1, *weight.shape), owner.reshape(weight.shape)
-    return Options(tuple(units), tuple(codecs), floats, floats, owner, entropy_bytes(owner), levels)
+    return Options(tuple(units), tuple(codecs), floats, floats[0], owner, entropy_bytes(owner), levels)
 
 
 def _partition(matrix: Tensor, clusters: int) -> Tensor:
