@@ -7,10 +7,10 @@
 Without `--policy`, one training of a policy for all budgets is set against one local search for each, with as many
 evaluations in all, and the policy is kept in the folder `--out`. With it, the plans of that policy, which is trained no
 further, are set against the knapsack's on the same measured losses. All plans are searched for on `--images` training
-images and judged on `--judged` others, and, with `--foreign`, on as many of another data set, in the networks that
-files would hold: rounded layer after layer into the budget, without the trellis. Options and evaluations are kept in
-`--out`, so that a run that is repeated costs only what is new. Own time is process time outside the scoring of plans.
-The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
+images and judged on `--judged` others, and, with `--foreign`, on as many of another data set, rounded as for a file:
+layer after layer into the budget, but without the trellis, and with norms and biases as they are. Options and
+evaluations are kept in `--out`, so that a run that is repeated costs only what is new. Own time is process time outside
+the scoring of plans. The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from search import foreign_inputs
+from search import foreign_inputs, rounded
 from torch import nn
 
 from ravn import stages
@@ -37,7 +37,6 @@ from ravn.allocators.starts import joint_starts
 from ravn.batches import calibration_inputs
 from ravn.deciding import limits_of
 from ravn.plan import Budget
-from ravn.progress import Silent
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.settings import Settings
 from ravn.task import Task
@@ -53,12 +52,12 @@ class Front:
     """A network at several budgets, with the images of a seed."""
 
     problems: list[Problem]
-    rounded: Callable[[int, Selection], nn.Module]
+    network: Callable[[int, Selection], nn.Module]
     judges: dict[str, Judge]
 
     def judged(self, plans: Sequence[Selection]) -> dict[str, list[float]]:
         """L_RAVN of each budget's plan on images that nothing else has seen, by the kind of images."""
-        networks = [self.rounded(budget, plan) for budget, plan in enumerate(plans)]
+        networks = [self.network(budget, plan) for budget, plan in enumerate(plans)]
         return {kind: [judge.loss(network) for network in networks] for kind, judge in self.judges.items()}
 
 
@@ -117,12 +116,11 @@ def front(task: Task, seed: int, options: argparse.Namespace) -> tuple[Front, St
     if options.foreign:
         judges["foreign"] = Judge(task.model, names, foreign_inputs(task, options))
 
-    def rounded(budget: int, plan: Selection) -> nn.Module:
-        """The network that a file of this budget holds, but for the trellis."""
-        codecs, capacity = bench.codecs(plan), capacities[budget]
-        return stages.realise(task.model, codecs, capacity, inputs=inputs, progress=Silent()).quantized()
+    def network(budget: int, plan: Selection) -> nn.Module:
+        """The network of a budget's plan."""
+        return rounded(task, bench.codecs(plan), capacities[budget], inputs)
 
-    return Front(shared, rounded, judges), watch
+    return Front(shared, network, judges), watch
 
 
 def hypervolume(bits: Sequence[float], losses: Sequence[float]) -> float:

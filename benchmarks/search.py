@@ -5,14 +5,14 @@
 For every budget and seed, options are prepared once and kept in the folder `--out`, with a log of all true evaluations
 that the methods share; so a run that is repeated or extended costs only what is new. Plans are searched on
 `--images` training images and judged on `--judged` others, which neither the search nor its choice of finalists has
-seen, in the network that a file would hold: rounded layer after layer into the budget, without the trellis. Rows of
-figures are appended to `rows.jsonl`, and the table of all rows there is printed.
+seen, rounded as for a file: layer after layer into the budget, but without the trellis, and with norms and biases as
+they are. Rows of figures are appended to `rows.jsonl`, and the table of all rows there is printed.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ravn.allocators import ALLOCATORS, Problem, allocator_from_name
 from ravn.allocators.ledger import logged
 from ravn.allocators.problem import Selection
 from ravn.batches import calibration_inputs, fetch, network_inputs
+from ravn.codecs import Codec
 from ravn.plan import Budget
 from ravn.progress import Silent
 from ravn.scoring import Judge, Workbench, prepare
@@ -62,11 +63,11 @@ class Case:
 
     problem: Problem
     judges: dict[str, Judge]
-    rounded: Callable[[Selection], nn.Module]
+    network: Callable[[Selection], nn.Module]
 
     def judged(self, plan: Selection) -> dict[str, float]:
         """L_RAVN on images that nothing else has seen."""
-        network = self.rounded(plan)
+        network = self.network(plan)
         parts = {name: judge.parts(network) for name, judge in self.judges.items()}
         return {name: sum(both) for name, both in parts.items()} | {
             f"{name} gap": gap for name, (_, gap) in parts.items()
@@ -114,11 +115,16 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
     of = f"{options.images} images, temperature {warm}, mixing {options.mixing}"
     log = options.out / f"{stem}-{of.replace(', ', '-').replace(' ', '-')}.jsonl"
 
-    def rounded(plan: Selection) -> nn.Module:
-        """The network that a file holds, but for the trellis."""
-        return stages.realise(task.model, bench.codecs(plan), capacity, inputs=inputs, progress=Silent()).quantized()
+    def network(plan: Selection) -> nn.Module:
+        """The network of a plan."""
+        return rounded(task, bench.codecs(plan), capacity, inputs)
 
-    return Case(logged(problem, log, key=of), judges, rounded)
+    return Case(logged(problem, log, key=of), judges, network)
+
+
+def rounded(task: Task, codecs: Mapping[str, Codec], capacity: int, inputs: stages.Inputs) -> nn.Module:
+    """The network under a plan, rounded layer after layer into so many bytes, without the trellis."""
+    return stages.realise(task.model, codecs, capacity, inputs=inputs, progress=Silent()).quantized()
 
 
 def foreign_inputs(task: Task, options: argparse.Namespace) -> list[Tensor]:

@@ -57,6 +57,7 @@ def test_batches_of_different_sizes_count_by_their_images(network, images):
     together, other = torch.cat(images), disturbed(network, 0.3)
     split = [together[:5], together[5:]]
     gap = Judge(network, WEIGHTS, split).parts(other)[1]
+    # A divergence is what is left of large sums, and batches of other sizes add them up in another order.
     assert gap == pytest.approx(float(performance_gap(network(together), other(together))), rel=1e-3)
     fidelities = [Judge(network, WEIGHTS, [batch]).parts(other)[0] for batch in split]
     expected = (5 * fidelities[0] + (len(together) - 5) * fidelities[1]) / len(together)
