@@ -2,13 +2,19 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from cascade import cascade
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ravn.allocators.knapsack import solve, solve_all
+from ravn.allocators.knapsack import TRUSTS, KnapsackAllocator, solve, solve_all
+from ravn.allocators.ledger import Ledger
+from ravn.allocators.problem import FLOAT, Selection
+from ravn.allocators.selections import distortions, sizes
+from ravn.allocators.sensitivity import believed, measure
 from ravn.errors import BudgetError
 
 LOSSES = st.floats(-10, 10, allow_nan=False)
@@ -103,3 +109,27 @@ def test_more_capacity_is_never_worse():
     capacities = range(sum(row[0] for row in sizes), sum(row[-1] for row in sizes) + 1)
     losses = [total(values, solve(values, sizes, capacity)) for capacity in capacities]
     assert all(after <= before + 1e-12 for before, after in itertools.pairwise(losses))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("bits", [1.0, 3.0])
+def test_true_evaluations_decide_how_far_measurements_are_trusted(seed, bits):
+    problem = cascade(10, 13, seed=seed, bits=bits, evaluations=100)
+    values = measure(Ledger(problem))
+    losses = [
+        problem.loss(solve(believed(problem, values, trust), sizes(problem), problem.capacity_bytes))
+        for trust in TRUSTS
+    ]
+    found = KnapsackAllocator().allocate(problem)
+    assert problem.loss(found.selection) == min(losses)
+
+
+def test_where_losses_are_additive_the_optimum_is_found():
+    problem = cascade(10, 13, bits=1.5, evaluations=100)
+    rows = [[weight * value for value in row] for weight, row in enumerate(distortions(problem), 1)]
+
+    def loss(selection: Selection) -> float:
+        return sum(row[i] for row, i in zip(rows, selection, strict=True) if i != FLOAT)
+
+    found = KnapsackAllocator().allocate(replace(problem, loss=loss))
+    assert found.selection == solve(rows, sizes(problem), problem.capacity_bytes)

@@ -12,7 +12,7 @@ from ravn.allocators import Problem
 from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import FLOAT, Selection
 from ravn.allocators.selections import distortions
-from ravn.allocators.sensitivity import measure
+from ravn.allocators.sensitivity import believed, measure
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -86,5 +86,41 @@ def test_odd_measurements_leave_rows_that_can_be_planned_with(broken):
     problem = cascade(6, 13, evaluations=100)
     odd = replace(problem, loss=lambda s: broken if s[0] != FLOAT else problem.loss(s))
     for row in measure(Ledger(odd)):
+        assert 0 < min(row) <= max(row) < math.inf
+        assert row == sorted(row, reverse=True)
+
+
+def slope(problem: Problem, row: list[float], unit: int) -> float:
+    """How fast losses fall with the bytes around the equal choice of a unit."""
+    low, high = problem.equal[unit] - 2, problem.equal[unit] + 2
+    choices = problem.units[unit].choices
+    return (row[low] - row[high]) / (choices[high].size_bytes - choices[low].size_bytes)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_trust_a_byte_is_worth_the_same_in_every_unit_around_the_equal_plan(seed):
+    problem = cascade(8, 13, seed=seed, bits=1.5)
+    fair = believed(problem, measure(Ledger(problem)), 0.0)
+    slopes = [slope(problem, row, unit) for unit, row in enumerate(fair)]
+    assert slopes == pytest.approx([slopes[0]] * len(slopes))
+
+
+@pytest.mark.parametrize("trust", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_belief_lies_between_the_measurement_and_the_equal_plan_whatever_the_scale(seed, trust):
+    problem = cascade(8, 13, seed=seed, bits=1.5)
+    values = measure(Ledger(problem))
+    fair, drawn = np.log(believed(problem, values, 0.0)), np.log(believed(problem, values, trust))
+    np.testing.assert_allclose(drawn, (1 - trust) * fair + trust * np.log(values), rtol=1e-9)
+    louder = believed(problem, [[7 * value for value in row] for row in values], trust)
+    np.testing.assert_allclose(louder, np.exp(drawn) * 7**trust, rtol=1e-9)
+
+
+def test_units_with_one_choice_or_without_distortion_can_be_believed_too():
+    problem = cascade(4, 13, bits=1.5)
+    one = replace(problem.units[0], choices=problem.units[0].choices[:1])
+    free = replace(problem.units[1], choices=tuple(replace(c, distortion=0.0) for c in problem.units[1].choices))
+    odd = replace(problem, units=(one, free, *problem.units[2:]), equal=(0, 12, *problem.equal[2:]))
+    for row in believed(odd, [[1.0] * len(unit.choices) for unit in odd.units], 0.5):
         assert 0 < min(row) <= max(row) < math.inf
         assert row == sorted(row, reverse=True)

@@ -1,18 +1,22 @@
 """Exact multiple-choice knapsack on additive losses: the strongest plan that ignores interactions."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
-from ravn.allocators.selections import Floats, Ints, Table, filled, sizes, smallest
-from ravn.allocators.sensitivity import measure
+from ravn.allocators.selections import Floats, Ints, Table, filled, sizes, smallest, table_of
+from ravn.allocators.sensitivity import believed, measure
 from ravn.errors import BudgetError
 
 _EXACT_CELLS = 1 << 18
 _COARSE_CELLS = 1 << 16
+
+TRUSTS = (1.0, 0.5, 0.25)
+"""How far measured losses are trusted, one plan each; true evaluations decide which was right."""
 
 
 def solve(values: Sequence[Sequence[float]], sizes: Sequence[Sequence[int]], capacity: int) -> Selection:
@@ -87,9 +91,33 @@ def _backtracked(choices: list[_Column], extras: list[Ints], left: int) -> Selec
     return tuple(reversed(selection))
 
 
+def cheap_plans(ledger: Ledger) -> dict[Selection, Table]:
+    """Measure sensitivities, and solve the knapsack on them, trusted more and less.
+
+    Raises:
+        BudgetError: even the smallest choices exceed the capacity.
+    """
+    problem = ledger.problem
+    smallest(problem)
+    measured = measure(ledger)
+    plans: dict[Selection, Table] = {}
+    for trust in TRUSTS:
+        values = believed(problem, measured, trust)
+        plans.setdefault(solve(values, sizes(problem), problem.capacity_bytes), table_of(problem, values))
+    return plans
+
+
+def ranked(ledger: Ledger, plans: Iterable[Selection], table: Table) -> list[Selection]:
+    """Plans by their true losses, as far as these can be paid for, then by additive ones; the best first."""
+    wanted = sorted(set(plans))
+    ledger.announce(wanted)
+    paid = {plan: ledger.loss(plan) for plan in wanted if ledger.affords(plan)}
+    return sorted(wanted, key=lambda plan: (paid.get(plan, math.inf), table.value(plan), plan))
+
+
 @dataclass(frozen=True)
 class KnapsackAllocator:
-    """The exact optimum of the measured, additive losses.
+    """The exact optimum of the measured, additive losses, as far as true evaluations bear them out.
 
     Args:
         seed: unused; the method draws nothing.
@@ -108,9 +136,6 @@ class KnapsackAllocator:
         Raises:
             BudgetError: even the smallest choices exceed the capacity.
         """
-        smallest(problem)
         ledger = Ledger(problem)
-        selection = solve(measure(ledger), sizes(problem), problem.capacity_bytes)
-        if ledger.affords(selection):
-            ledger.loss(selection)
-        return ledger.allocation(selection)
+        plans = cheap_plans(ledger)
+        return ledger.allocation(ranked(ledger, plans, next(iter(plans.values())))[0])

@@ -1,5 +1,7 @@
 """How much each choice hurts: measured at a few rates, filled in between."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ravn.allocators.ledger import Ledger
@@ -10,6 +12,9 @@ _SHARE = 0.4
 _MOST_RATES = 4
 _ASIDE = (-0.75, 0.5, -1.5)
 """Where a unit is measured beside the equal plan, in bits; the first ones first."""
+
+_NEIGHBOURHOOD = 2
+"""Choices on either side of the equal one over which distortion falls with the bytes."""
 
 _SLOPES = (0.25, 2.5)
 _TINY = 1e-12
@@ -43,6 +48,31 @@ def measure(
     )
     known = [np.clip(np.nan_to_num(row, nan=0.0, posinf=1e12), floor, 1e12) for row in raises]
     return [_row(problem, i, points[i], row) for i, row in enumerate(known)]
+
+
+def believed(problem: Problem, values: Sequence[Sequence[float]], trust: float) -> list[list[float]]:
+    """Measured losses, drawn towards those under which the equal selection is the best one.
+
+    At low rates, how one rounding happens to fall moves the loss by as much as a unit's choice does, and a knapsack
+    on the measurements alone picks the luck. Steps by sensitivity are near the optimum there (docs/experiments.md): if
+    they were it, each unit's distortion would count as much as makes a byte worth the same everywhere.
+
+    Args:
+        problem: units and the equal selection.
+        values: measured losses, one row per unit; their scale doesn't matter.
+        trust: share of the measurements in the geometric mean, 0 to 1.
+
+    Returns:
+        Rows like those of `values`, in a scale of their own.
+    """
+    rows = []
+    for unit, equal, row in zip(problem.units, problem.equal, values, strict=True):
+        low, high = max(equal - _NEIGHBOURHOOD, 0), min(equal + _NEIGHBOURHOOD, len(unit.choices) - 1)
+        damage = np.array([max(choice.distortion, _TINY) for choice in unit.choices])
+        more_bytes = unit.choices[high].size_bytes - unit.choices[low].size_bytes
+        fair = damage * max(more_bytes, 1) / max(float(damage[low] - damage[high]), _TINY)
+        rows.append(_monotone(fair ** (1 - trust) * np.array(row) ** trust).tolist())
+    return rows
 
 
 def _beside(ledger: Ledger, count: int) -> tuple[list[list[int]], list[list[float]]]:

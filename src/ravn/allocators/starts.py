@@ -1,9 +1,8 @@
-"""Where the searches start and end: the better of two cheap plans, and the plan that generalises best."""
+"""Where the searches start and end: the best of a few cheap plans, and the plan that generalises best."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from ravn.allocators.knapsack import solve, solve_all
+from ravn.allocators.knapsack import cheap_plans, ranked, solve_all
 from ravn.allocators.ledger import JointLedger, Ledger
 from ravn.allocators.problem import Allocation, Selection
 from ravn.allocators.selections import Table, sizes, smallest, table_of
@@ -14,11 +13,11 @@ _FINALISTS = 12
 
 @dataclass(frozen=True)
 class Starts:
-    """Two cheap plans and the additive losses behind them.
+    """Cheap plans and the additive losses behind them.
 
     Args:
-        table: measured additive losses and sizes.
-        plans: the equal plan and the knapsack's plan, best true loss first.
+        table: additive losses and sizes: measured, and trusted as far as gave the knapsack its best plan.
+        plans: the equal plan and the knapsack's, best true loss first.
     """
 
     table: Table
@@ -26,16 +25,14 @@ class Starts:
 
 
 def cheap_starts(ledger: Ledger) -> Starts:
-    """Measure sensitivities, solve the knapsack and rank its plan against the equal plan.
+    """Measure sensitivities, solve the knapsack and rank its plans against the equal plan.
 
     Raises:
         BudgetError: even the smallest choices exceed the capacity.
     """
-    problem = ledger.problem
-    smallest(problem)
-    values = measure(ledger)
-    table = table_of(problem, values)
-    return _ranked(ledger, table, {problem.equal, solve(values, sizes(problem), problem.capacity_bytes)})
+    tables = cheap_plans(ledger)
+    rank = ranked(ledger, {ledger.problem.equal, *tables}, next(iter(tables.values())))
+    return Starts(next(tables[plan] for plan in rank if plan in tables), tuple(rank))
 
 
 def joint_starts(ledger: JointLedger) -> list[Starts]:
@@ -44,21 +41,17 @@ def joint_starts(ledger: JointLedger) -> list[Starts]:
     Raises:
         BudgetError: even the smallest choices exceed a capacity.
     """
+    if len(ledger.parts) == 1:
+        return [cheap_starts(ledger)]
     problems = [part.problem for part in ledger.parts]
     for problem in problems:
         smallest(problem)
     tightest = min(problems, key=lambda problem: problem.capacity_bytes)
-    values = measure(ledger, span=(tightest.equal, ledger.problem.equal) if len(problems) > 1 else None)
+    values = measure(ledger, span=(tightest.equal, ledger.problem.equal))
     table = table_of(ledger.problem, values)
     plans = solve_all(values, sizes(ledger.problem), [problem.capacity_bytes for problem in problems])
-    return [_ranked(ledger, table, {p.equal, plan}) for p, plan in zip(problems, plans, strict=True)]
-
-
-def _ranked(ledger: Ledger, table: Table, plans: Collection[Selection]) -> Starts:
-    ledger.announce(sorted(set(plans)))
-    paid = {plan: ledger.loss(plan) for plan in sorted(set(plans)) if ledger.affords(plan)}
-    rank = sorted(set(plans), key=lambda plan: (paid.get(plan, float("inf")), table.value(plan), plan))
-    return Starts(table, tuple(rank))
+    pairs = zip(problems, plans, strict=True)
+    return [Starts(table, tuple(ranked(ledger, {p.equal, plan}, table))) for p, plan in pairs]
 
 
 def finalist(ledger: Ledger, starts: Starts, *others: Selection) -> Selection:
