@@ -50,6 +50,8 @@ class Moments:
         Returns:
             Shape (rows, columns).
         """
+        if not self.cross.any():  # nothing to make good
+            return weight
         groups, columns, _ = self.second.shape
         blocks = weight.double().reshape(groups, -1, columns)
         shift = blocks @ self.cross.double()
