@@ -78,6 +78,7 @@ PAPER = Settings(
         epochs=10,
         batch_size=64,
         learning_rate=1e-3,
+        full_rate_steps=10**9,
         other_rate=1.0,
         decay_per_bit=1.0,
         weight_decay=5e-4,

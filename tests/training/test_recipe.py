@@ -4,6 +4,8 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ravn.errors import InputError
 from ravn.settings import PAPER
@@ -16,6 +18,7 @@ REFUSED = [
     ({"batch_size": 0}, "batch_size = 0 can't be trained; give a whole number of at least 1"),
     ({"accumulate": 0}, "accumulate = 0"),
     ({"refit_every": 0}, "refit_every = 0"),
+    ({"full_rate_steps": 0}, "full_rate_steps = 0"),
     ({"learning_rate": -1e-3}, "learning_rate = -0.001 can't be trained; give a number of at least 0"),
     ({"learning_rate": math.nan}, "learning_rate = nan"),
     ({"learning_rate": math.inf}, "learning_rate = inf"),
@@ -53,3 +56,24 @@ def test_the_presets_and_their_neighbours_can_be_trained() -> None:
     assert replace(PAPER.recipe, epochs=0, batch_statistics=False).fidelity == 1.0
     assert Recipe(dual_rate=0.1, fidelity=1.0).distillation == 1.0
     assert FloatRecipe(momentum=0.0).rate(1.0) == pytest.approx(0.0)
+
+
+@given(
+    steps=st.integers(1, 10**6),
+    more=st.integers(2, 50),
+    bits=st.floats(0.1, 8.0),
+    full=st.integers(1, 10**5),
+)
+@settings(derandomize=True, deadline=None)
+def test_a_random_walk_at_the_peak_rate_goes_no_further_in_a_longer_training(steps, more, bits, full) -> None:
+    recipe = Recipe(full_rate_steps=full)
+    once, longer = recipe.peak(bits, steps), recipe.peak(bits, steps * more)
+    assert longer <= once
+    reach = longer * math.sqrt(steps * more)
+    assert reach <= once * math.sqrt(max(steps, min(full, steps * more))) * (1 + 1e-9)
+    if steps * more <= full:
+        assert longer == once == pytest.approx(recipe.learning_rate * recipe.decay_per_bit ** (bits - 1))
+
+
+def test_the_preset_of_the_paper_keeps_its_rate_however_long_the_training() -> None:
+    assert PAPER.recipe.peak(4.4, 10**6) == PAPER.recipe.learning_rate

@@ -109,14 +109,14 @@ class _Training:
         self.quantized = StraightThrough(self.model, codecs, capacity_bytes, latents)
         others = {n: p for n, p in self.model.named_parameters() if n not in latents}
         self._moved = self.quantized.latents | others
-        peak = recipe.learning_rate * recipe.decay_per_bit ** (8 * capacity_bytes / self._weights - 1)
+        self.steps = max(-(-size(task.train) // recipe.batch_size), 1)
+        peak = recipe.peak(8 * capacity_bytes / self._weights, recipe.epochs * self.steps)
         groups = [
             {"params": self.quantized.parameters(), "weight_decay": recipe.weight_decay, "peak": peak},
             {"params": list(others.values()), "weight_decay": 0.0, "peak": peak * recipe.other_rate},
         ]
         self._optimizer = torch.optim.AdamW(groups, lr=peak)
         self._objective = Objective(task, self.model, recipe)
-        self.steps = max(-(-size(task.train) // recipe.batch_size), 1)
         self.curve: Curve = []
         self._loss = 0.0
 

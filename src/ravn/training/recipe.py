@@ -18,6 +18,8 @@ class Recipe:
         accumulate: parts that a batch is computed in, one after the other, where memory is short.
         learning_rate: peak rate of AdamW (arXiv 1711.05101), at one bit per weight.
         other_rate: learning rate of what is not a code - norms, biases - relative to that of the weights.
+        full_rate_steps: steps of the longest training at this rate; in a longer one it is lower by the root of how much
+            longer it is, so that weights that nothing holds wander no further: they would take bits.
         decay_per_bit: factor of the learning rate for each bit per weight above one: steps are halved, and so are the
             moves that training should make.
         weight_decay: of the latent weights.
@@ -46,6 +48,7 @@ class Recipe:
     batch_size: int = 128
     accumulate: int = 1
     learning_rate: float = 1e-3
+    full_rate_steps: int = 1800
     other_rate: float = 4.0
     decay_per_bit: float = 0.5
     weight_decay: float = 0.0
@@ -65,7 +68,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         ensure_count("epochs", self.epochs, 0)
-        for name in ("batch_size", "accumulate", "refit_every"):
+        for name in ("batch_size", "accumulate", "refit_every", "full_rate_steps"):
             ensure_count(name, getattr(self, name), 1)
         for name in ("learning_rate", "other_rate", "weight_decay", "tolerance", "dual_rate"):
             ensure_number(name, getattr(self, name), 0)
@@ -97,6 +100,11 @@ class Recipe:
                 f"a dual_rate of {self.dual_rate} moves lambda by a performance gap that has no weight;"
                 " give distillation or labels as well"
             )
+
+    def peak(self, bits_per_weight: float, steps: int) -> float:
+        """Peak rate of the weights in a training of so many steps."""
+        length = min(1.0, self.full_rate_steps / max(steps, 1)) ** 0.5
+        return self.learning_rate * length * self.decay_per_bit ** (bits_per_weight - 1)
 
     def rate(self, share: float) -> float:
         """Learning rate after a share of all steps, relative to the peak."""
