@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ravn.result import Result
 
-DISTINCT = ("--bits", "--bytes", "--ratio", "--epochs", "--teacher", "--seed")
+DISTINCT = ("--bits", "--bytes", "--ratio", "--epochs", "--evaluations", "--teacher", "--seed")
 HEAD = (
     "| network | allocator | epochs | file bytes | bits per weight | ratio | test accuracy % | against float"
     " | `ravn compress ...` with |"
@@ -40,7 +40,7 @@ def row(result: Result) -> str:
 
 
 def options(result: Result) -> str:
-    """What distinguishes the command of a run: its budget, its epochs, its teacher, its seed if that isn't 0."""
+    """What distinguishes the command of a run: its budget, epochs, evaluations, teacher, its seed if that isn't 0."""
     words = [pair for pair in pairwise(shlex.split(result.command)) if pair[0] in DISTINCT]
     kept = [f"{word} {told(value)}" for word, value in words if (word, value) != ("--seed", "0")]
     return " ".join(kept)

@@ -13,7 +13,7 @@ through the three losses of every group, bytes being equal and groups not intera
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +139,7 @@ def arguments() -> argparse.Namespace:
 
 
 def blended_inputs(task: Task, options: argparse.Namespace, skip: int) -> list[Tensor]:
-    """Training images that calibration doesn't see, blended with one another."""
+    """Training images, blended with one another; the first draw of calibration images holds none of them."""
     generator = torch.Generator().manual_seed(0)
     drawn = calibration_inputs(task, options.judged, seed=min(options.seeds), skip=skip, device=torch.device("cpu"))
     return [mixed(batch, 1.0, generator) for batch in drawn]
@@ -150,7 +150,7 @@ def main() -> None:
     options = arguments()
     task = make_task(options.model, options.data, weights=options.weights, normalize=options.normalize)
     names = [layer.name for layer in stages.checked_layers(task.model)]
-    draws = [stages.draw_inputs(task, replace(Settings(), seed=seed)) for seed in options.seeds]
+    draws = [stages.draw_inputs(task, Settings(seed=seed)) for seed in options.seeds]
     blended = blended_inputs(task, options, Settings().calibration_images)
     judges = {
         "blended": Judge(task.model, names, blended, fidelity=0.0, temperature=2.0),

@@ -102,7 +102,12 @@ class Recipe:
             )
 
     def peak(self, bits_per_weight: float, steps: int) -> float:
-        """Peak rate of the weights in a training of so many steps."""
+        """Peak rate of the weights.
+
+        Args:
+            bits_per_weight: of the budget of codes.
+            steps: of the whole training.
+        """
         length = min(1.0, self.full_rate_steps / max(steps, 1)) ** 0.5
         return self.learning_rate * length * self.decay_per_bit ** (bits_per_weight - 1)
 
