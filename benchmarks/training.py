@@ -26,7 +26,7 @@ from training_ingredients import CPU, TRIALS, Ingredients, Trial, equal_step
 from ravn import stages
 from ravn.adapters import load_data, make_task
 from ravn.batches import calibration_inputs, drawn, fetch, in_order, network_inputs
-from ravn.batchnorm import reestimated
+from ravn.batchnorm import NORM_IMAGES, reestimated
 from ravn.fidelity import performance_gap
 from ravn.layers import weight_layers
 from ravn.metrics import top1_accuracy
@@ -38,8 +38,8 @@ from ravn.training.loop import training_mode
 from ravn.training.objective import Objective, channels_last, computes_bfloat16
 from ravn.training.straight_through import StraightThrough
 
-JUDGED, FOREIGN, NORM_IMAGES = 2000, 4000, 2048
-"""Validation images and foreign images that judge, and training images on which batch norms are re-estimated."""
+JUDGED, FOREIGN = 2000, 4000
+"""Validation images and foreign images that judge."""
 
 
 def capacity_bytes(task: Task, bits: float) -> int:

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+NORM_IMAGES = 2048
+"""Training images on which batch norms are re-estimated."""
+
 
 def canonical(model: nn.Module) -> dict[str, Tensor]:
     """The state dict, with the statistics of every batch norm moved into its weight and bias.

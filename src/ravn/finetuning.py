@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from ravn.artifact import size_bytes
 from ravn.batches import calibration_inputs, drawn, in_order, network_inputs, size
-from ravn.batchnorm import canonical, reestimated, shortened
+from ravn.batchnorm import NORM_IMAGES, canonical, reestimated, shortened
 from ravn.codecs import Codec, Encoded
 from ravn.encoding import encode_network, encode_within
 from ravn.errors import InputError
@@ -32,9 +32,6 @@ TRIAL_SHARE, LONGEST_TRIAL = 0.15, 1.0
 
 JUDGED_IMAGES, JUDGED_BATCH = 1024, 128
 """Validation images that choose between networks, and how many are judged at once."""
-
-NORM_IMAGES = 2048
-"""Training images on which batch norms are re-estimated after training."""
 
 COARSER = 3
 """Bits of mantissa that polished biases and norms may lose if they don't fit otherwise."""

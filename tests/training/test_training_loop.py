@@ -13,7 +13,9 @@ from separable import Tracked, coarse_codecs, noisy_patterns, payload_bytes
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from ravn.codecs import ClusterCodec, Codec, decoded
+from ravn.batches import calibration_inputs
+from ravn.batchnorm import NORM_IMAGES, reestimated
+from ravn.codecs import ClusterCodec, CodebookCodec, Codec, decoded
 from ravn.distances import DISTANCES
 from ravn.encoding import encode_network
 from ravn.errors import RavnError
@@ -218,6 +220,17 @@ def test_batch_norms_keep_the_statistics_of_the_float_network_unless_asked(task:
     assert all(torch.equal(value, ours[name]) for name, value in teacher.items())
     followed = dict(run(task, replace(FAST, batch_statistics=True)).model.named_buffers())
     assert not torch.equal(followed["1.running_mean"], teacher["1.running_mean"])
+
+
+def test_batch_norms_begin_with_the_statistics_that_codebooks_give_them(task: Task) -> None:
+    codecs: dict[str, Codec] = dict.fromkeys(coarse_codecs(task.model), CodebookCodec(1))
+    recipe = replace(FAST, epochs=1, learning_rate=0.0)
+    still = train(task, task.model, codecs, 1000, recipe=recipe, seed=3).model
+    inputs = calibration_inputs(task, NORM_IMAGES, seed=3, device=torch.device("cpu"))
+    again = dict(reestimated(still, inputs).named_buffers())
+    assert all(torch.equal(value, again[name]) for name, value in still.named_buffers())
+    assert not torch.equal(again["1.running_var"], dict(task.model.named_buffers())["1.running_var"])
+    assert gap(task, still) < gap(task, crushed(task.model, codecs))
 
 
 def test_a_network_of_half_precision_is_trained(task: Task) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ravn.batches import shuffled, size
+from ravn.batches import calibration_inputs, shuffled, size
+from ravn.batchnorm import NORM_IMAGES, reestimated
 from ravn.codecs import Codec
 from ravn.metrics.accuracy import top1_accuracy
 from ravn.progress import Progress, Silent
@@ -83,7 +84,7 @@ def train(
     recipe_told = {name: value for name, value in asdict(recipe).items() if name != "compiled"}
     about = {"recipe": recipe_told, "seed": seed, "capacity_bytes": capacity_bytes, "plan": plan}
     former = processes.from_first(checkpoint.read_bytes() if checkpoint is not None and checkpoint.exists() else None)
-    run.begin(former, about, source=str(checkpoint))
+    run.begin(former, about, seed=seed, source=str(checkpoint))
     for epoch in range(len(run.curve), recipe.epochs):
         with seeded(seed * 1_000_003 + epoch, run.device) as generator, shared_statistics(run.model):
             loss = run.epoch(epoch, generator, progress)
@@ -120,13 +121,18 @@ class _Training:
         self.curve: Curve = []
         self._loss = 0.0
 
-    def begin(self, former: bytes | None, about: Mapping[str, Any], *, source: str) -> None:
+    def begin(self, former: bytes | None, about: Mapping[str, Any], *, seed: int, source: str) -> None:
         """Go on from a checkpoint, or fit levels to the weights for the first time."""
-        if former is None:
-            self.quantized.refit()
-        else:
+        if former is not None:
             state = (self.model, self.quantized, self._optimizer)
             self.curve, self._objective.trade_off = load_checkpoint(former, *state, about, source=source)
+            return
+        self.quantized.refit()
+        if not self.quantized.stepped and not self._recipe.batch_statistics:
+            # Codebooks begin so far from the float network that under its statistics little or nothing is learned;
+            # entropy-coded weights begin nearer, and end nearer under them (docs/experiments.md).
+            inputs = calibration_inputs(self._task, NORM_IMAGES, seed=seed, device=self.device)
+            self.model.load_state_dict(reestimated(self.model, inputs).state_dict())
 
     def save(self, path: Path, about: Mapping[str, Any]) -> None:
         """Write all that going on needs."""

@@ -38,7 +38,8 @@ class Recipe:
         compiled: train with `torch.compile`; it takes minutes at first, and on CPUs it saved 3 % of a step
             (docs/experiments.md).
         batch_statistics: batch norms normalise by the statistics of every batch and are re-estimated afterwards, as in
-            the training of float networks; otherwise they keep the statistics of the float network, as the file does.
+            the training of float networks; otherwise they keep the statistics of the float network, or under codebooks
+            those of the network as training finds it, and so does the file.
 
     Raises:
         InputError: a number is out of its bounds, no distance has this name, or nothing would be minimised.
