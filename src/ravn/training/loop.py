@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ravn.batches import calibration_inputs, shuffled, size
 from ravn.batchnorm import NORM_IMAGES, reestimated
-from ravn.codecs import Codec
+from ravn.codecs import CodebookCodec, Codec
 from ravn.metrics.accuracy import top1_accuracy
 from ravn.progress import Progress, Silent
 from ravn.task import Task
@@ -128,7 +128,8 @@ class _Training:
             self.curve, self._objective.trade_off = load_checkpoint(former, *state, about, source=source)
             return
         self.quantized.refit()
-        if not self.quantized.stepped and not self._recipe.batch_statistics:
+        codebooks = any(isinstance(codec, CodebookCodec) for codec in self.quantized.codecs.values())
+        if codebooks and not self._recipe.batch_statistics:
             # Codebooks begin so far from the float network that under its statistics little or nothing is learned;
             # entropy-coded weights begin nearer, and end nearer under them (docs/experiments.md).
             inputs = calibration_inputs(self._task, NORM_IMAGES, seed=seed, device=self.device)

@@ -61,11 +61,6 @@ class StraightThrough:
             self.latents[name].grad = None if found is None else self.codecs[name].pulled_back(found.float())
             weight.grad = None
 
-    @property
-    def stepped(self) -> bool:
-        """Whether any layer's codec has a step, so that a fit can fill the budget."""
-        return any(isinstance(codec, SteppedCodec) for codec in self.codecs.values())
-
     @torch.no_grad()
     def refresh(self) -> None:
         """Quantize the latent weights into the network."""
@@ -104,7 +99,7 @@ class StraightThrough:
 
     def _solve_rate(self) -> float:
         """Coarseness at which the codes fill the capacity most nearly; 0 where no layer has a step."""
-        if not self.stepped:
+        if not any(isinstance(c, SteppedCodec) for c in self.codecs.values()):
             return 0.0
         target = self._capacity_bytes
         tried = [(0.0, self.size_bytes())]
