@@ -14,6 +14,7 @@ from ravn.artifact import unpack
 from ravn.codecs import CodebookCodec, TrellisCodec
 from ravn.fixed_plans import FixedPlan, equal_codebooks
 from ravn.layers import weight_layers
+from ravn.progress import Silent
 from ravn.settings import preset
 from ravn.training import Recipe
 
@@ -46,6 +47,25 @@ def test_all_arms_end_at_equal_bytes_after_equal_epochs(epochs: int) -> None:
         compressed = compress(task(), Budget(size_bytes=limit), decider, changed)
         assert limit - MARGIN <= len(compressed.data) <= limit
         assert unpack(compressed.data).layers.keys() == compressed.plan.codecs.keys()
+
+
+class Told(Silent):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def stage(self, title: str) -> None:
+        self.stages.append(title)
+
+
+def test_a_plan_without_a_rival_is_said_to_have_beaten_none() -> None:
+    settings = replace(SMALL, recipe=Recipe(epochs=1, batch_size=64, mixed_precision=False))
+    decider, changed = arm("vq", settings)
+    told = Told()
+    compress(task(), Budget(bits_per_weight=3.4), decider, changed, progress=told)
+    assert "fine-tuning" in told.stages
+    assert not [title for title in told.stages if "trial" in title or "equal plan" in title]
 
 
 def test_the_codebooks_are_the_widest_that_fit() -> None:

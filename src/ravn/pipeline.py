@@ -232,7 +232,7 @@ class _Run:
         chosen = finetuning.most_trainable(
             task, task.model, plans, limit, settings=self.settings, progress=self.progress
         )
-        if chosen is self.equal:
+        if chosen is not plans[0]:
             self.progress.stage("training mends the equal plan better than the plan of the search")
         self._spent("trials", start)
         return replace(coded, codecs=dict(chosen))
