@@ -46,7 +46,8 @@ def test_a_run_that_leaves_something_is_kept_with_its_options(tmp_path: Path) ->
     begin(tmp_path / "r", OPTIONS | {"weights": Path("a b.pt")}, leaves="search-1.jsonl")
     assert is_run(tmp_path / "r")
     assert finished(tmp_path / "r") is None
-    assert yaml.safe_load((tmp_path / "r" / CONFIG).read_text()) == OPTIONS | {"weights": "a b.pt"}
+    noted = yaml.safe_load((tmp_path / "r" / CONFIG).read_text())
+    assert noted == OPTIONS | {"weights": "a b.pt", "threads": torch.get_num_threads()}
     assert {path.name for path in (tmp_path / "r").iterdir()} == {CONFIG, "search-1.jsonl"}
 
 
@@ -69,6 +70,20 @@ def test_a_run_goes_on_with_the_same_options_alone(first, second, tmp_path_facto
         assert f"--{changed}" in str(caught.value)
         assert str(caught.value).isprintable()
         assert (folder / CONFIG).read_bytes() == before
+
+
+@pytest.mark.parametrize(("noted", "taken"), [(3, 3), (None, 2), ("4", 2), (0, 2), (-1, 2), (10**9, 2)])
+def test_a_run_goes_on_with_as_many_threads_as_it_began_with(noted, taken, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        begin(tmp_path / "r", OPTIONS, leaves="search-1.jsonl")
+        (tmp_path / "r" / CONFIG).write_text(yaml.safe_dump(OPTIONS | {"threads": noted}))
+        torch.set_num_threads(2)
+        begin(tmp_path / "r", OPTIONS, resume=True)
+        assert torch.get_num_threads() == taken
+        assert yaml.safe_load((tmp_path / "r" / CONFIG).read_text())["threads"] == taken
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_nothing_to_go_on_with_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from ravn.artifact import read
@@ -25,6 +26,8 @@ RESULT = "result.json"
 """Written last: a folder that holds it holds a finished run."""
 FREE = ("workers",)
 """Options that change nothing in what a run writes: whoever goes on with it may choose them anew."""
+THREADS, MOST_THREADS = "threads", 1024
+"""How many threads compute: sums of other numbers of threads differ in their last bits, and so would the run."""
 SCRATCH = ("checkpoint-*.pt", "*.partial")
 
 
@@ -40,10 +43,12 @@ def open_run(folder: Path, options: Mapping[str, Any], *, resume: bool) -> Itera
     Raises:
         InputError: the folder holds another run, or none to go on with.
     """
-    text = yaml.safe_dump({k: str(v) if isinstance(v, Path) else v for k, v in options.items()})
+    noted = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
     config = folder / CONFIG
     if config.is_file():
-        _check_former(folder, _former(config), yaml.safe_load(text), resume=resume)
+        former = _former(config)
+        _check_former(folder, former, yaml.safe_load(yaml.safe_dump(noted)), resume=resume)
+        _compute_as(former)
     elif resume:
         raise InputError(f"--resume: {folder} holds no run to go on with; leave --resume out to begin one")
     else:
@@ -51,7 +56,7 @@ def open_run(folder: Path, options: Mapping[str, Any], *, resume: bool) -> Itera
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        write_atomic(config, text.encode())
+        write_atomic(config, yaml.safe_dump(noted | {THREADS: torch.get_num_threads()}).encode())
         yield
     except BaseException:
         if not any(path.name != CONFIG for path in folder.iterdir()):
@@ -83,10 +88,18 @@ def _former(config: Path) -> dict[str, Any]:
     return options
 
 
+def _compute_as(former: Mapping[str, Any]) -> None:
+    """Take as many threads as the run was begun with, whatever the machine has now."""
+    threads = former.get(THREADS)
+    if isinstance(threads, int) and 1 <= threads <= MOST_THREADS:
+        torch.set_num_threads(threads)
+
+
 def _check_former(folder: Path, former: Mapping[str, Any], now: Mapping[str, Any], *, resume: bool) -> None:
     if not resume:
         raise InputError(f"--out {folder} holds a run already; give --resume to go on with it, or another folder")
-    changed = sorted(k for k in former.keys() | now.keys() if k not in FREE and former.get(k) != now.get(k))
+    kept = (former.keys() | now.keys()) - {*FREE, THREADS}
+    changed = sorted(k for k in kept if former.get(k) != now.get(k))
     if changed:
         then, instead = (_words(changed[0], options.get(changed[0])) for options in (former, now))
         raise InputError(f"--resume: the run in {folder} was begun {then}, not {instead}; give the same options")
