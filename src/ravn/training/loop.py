@@ -67,7 +67,7 @@ def train(
         codecs: codec of every layer.
         capacity_bytes: payload bytes that the codes may take.
         recipe: how to train.
-        seed: decides order, augmentation and dropout; every epoch draws from generators of its own.
+        seed: decides order, augmentation and dropout; an epoch draws from generators of its own, or those of `Recipe.draw`.
         checkpoint: file that is written after every epoch and, where it exists, gone on from.
         progress: is told how far an epoch is, and the figures of every step.
 
@@ -86,7 +86,7 @@ def train(
     former = processes.from_first(checkpoint.read_bytes() if checkpoint is not None and checkpoint.exists() else None)
     run.begin(former, about, seed=seed, source=str(checkpoint))
     for epoch in range(len(run.curve), recipe.epochs):
-        with seeded(seed * 1_000_003 + epoch, run.device) as generator, shared_statistics(run.model):
+        with seeded(seed * 1_000_003 + recipe.draw(epoch), run.device) as generator, shared_statistics(run.model):
             loss = run.epoch(epoch, generator, progress)
         accuracy = top1_accuracy(run.model, task.validation, task.transform)
         run.curve.append((epoch + 1.0, loss, accuracy))
@@ -154,7 +154,7 @@ class _Training:
             progress.figures(done, self._figures())
         place = Place(number, step, recipe.learning_rate)
         with _naming(place):
-            self.quantized.refit()
+            self._refit()
         check_state(self.model, place)
         return total / max(step + 1, 1)
 
@@ -162,7 +162,9 @@ class _Training:
         """Move everything by the gradients of a batch; returns its loss."""
         stored, labels = batch
         self._optimizer.zero_grad()
-        self._loss = self._objective.backward(self._task.augment(stored, generator), labels, generator)
+        self._loss = self._objective.backward(
+            self._task.augment(stored, generator), labels, generator, draw=(self._recipe.draw(place.epoch), place.step)
+        )
         check_loss(self._loss, self._objective.broken, place)
         self.quantized.take_gradients()
         processes.add_up(p.grad for p in self._moved.values() if p.grad is not None)
@@ -170,10 +172,13 @@ class _Training:
         self._optimizer.step()
         with _naming(place):
             if (place.step + 1) % self._recipe.refit_every == 0:
-                self.quantized.refit()
+                self._refit()
             else:
                 self.quantized.refresh()
         return self._loss
+
+    def _refit(self) -> None:
+        self.quantized.refit(self._recipe.refit_every * self._optimizer.param_groups[0]["lr"])
 
     def _figures(self) -> dict[str, float]:
         """What is known of the last step."""

@@ -1,5 +1,6 @@
 """Weights that are trained through their own quantization."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,6 +12,9 @@ from ravn.encoding import RATE_PRICE, coarser, encode_layer, next_coarseness, pr
 
 MAX_MOVE = 0.1
 """Largest change of log2 of the steps in one fit: weights that still sit on a grid have no smooth rate."""
+
+FOLLOWED = 0.1
+"""Share of what weights can travel between two fits that the steps may change by (`StraightThrough.refit`)."""
 
 
 RATE_TOLERANCE, MOST_SIZES = 1e-3, 6
@@ -71,9 +75,17 @@ class StraightThrough:
             weight.copy_(codec.synthesised(grid.values(codes).reshape(weight.shape)))
 
     @torch.no_grad()
-    def refit(self) -> None:
-        """Fit steps to the budget, and levels and code lengths to the weights; then quantize."""
-        coarseness = self._solve_rate()
+    def refit(self, travel: float = math.inf) -> None:
+        """Fit steps to the budget, and levels and code lengths to the weights; then quantize.
+
+        Training gathers weights at the borders of their cells, where they belong to either level by turns, and the more
+        closely the lower its rate. Steps that changed faster than these can follow would put all of them on one side.
+
+        Args:
+            travel: how far a weight can have moved since the last fit.
+        """
+        steps = [codec.step for codec in self.codecs.values() if isinstance(codec, SteppedCodec)]
+        coarseness = self._solve_rate(min(MAX_MOVE, FOLLOWED * travel / min(steps))) if steps else 0.0
         self.fit_levels({name: coarser(codec, coarseness) for name, codec in self.codecs.items()})
 
     @torch.no_grad()
@@ -97,14 +109,12 @@ class StraightThrough:
         weights = self.weights()
         return sum(encode_layer(weights[name], codec, None).size_bytes for name, codec in used.items())
 
-    def _solve_rate(self) -> float:
-        """Coarseness at which the codes fill the capacity most nearly; 0 where no layer has a step."""
-        if not any(isinstance(c, SteppedCodec) for c in self.codecs.values()):
-            return 0.0
+    def _solve_rate(self, reach: float) -> float:
+        """Coarseness, at most `reach` either way, at which the codes fill the capacity most nearly."""
         target = self._capacity_bytes
         tried = [(0.0, self.size_bytes())]
         while len(tried) < MOST_SIZES and abs(tried[-1][1] - target) > RATE_TOLERANCE * target:
-            moved = min(max(next_coarseness(tried, target), -MAX_MOVE), MAX_MOVE)
+            moved = min(max(next_coarseness(tried, target), -reach), reach)
             if any(moved == known for known, _ in tried):
                 break
             tried.append((moved, self.size_bytes(moved)))
