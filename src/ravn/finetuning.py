@@ -13,7 +13,7 @@ from ravn.artifact import size_bytes
 from ravn.batches import calibration_inputs, drawn, in_order, network_inputs, size
 from ravn.batchnorm import NORM_IMAGES, canonical, reestimated, shortened
 from ravn.codecs import Codec, Encoded
-from ravn.encoding import encode_network, encode_within
+from ravn.encoding import RATE_PRICE, encode_network, encode_within
 from ravn.errors import InputError
 from ravn.layers import set_weights, weight_layers
 from ravn.progress import Later, Progress
@@ -111,7 +111,8 @@ def _norm_inputs(task: Task, settings: Settings) -> list[Tensor]:
 
 
 def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: Sequence[Tensor]) -> Coded:
-    """Encode trained weights as they were trained: rounded without compensation, their steps kept if they fit.
+    """Encode trained weights as they were trained: rounded without compensation, their steps kept if they fit: bytes that
+    finer ones would fill are worth less than codes that training has settled on.
 
     Batch norms are re-estimated on the final codes, and may deflate worse than before: the bytes that are left for the
     codes are known only afterwards.
@@ -126,7 +127,9 @@ def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: S
 
     capacity = limit_bytes - floor_of(task, latent, layers, limit_bytes).overhead_bytes
     while True:
-        codecs, encoded = encode_within(encode, trained.codecs, capacity, passes=16, tolerance=1 - TRAINING_SHARE**2)
+        codecs, encoded = trained.codecs, encode(trained.codecs, RATE_PRICE)
+        if sum(e.size_bytes for e in encoded.values()) > capacity:
+            codecs, encoded = encode_within(encode, codecs, capacity, passes=16, tolerance=1 - TRAINING_SHARE**2)
         model = reestimated(Coded(latent, codecs, encoded).quantized(), batches)
         set_weights(model, trained.latents.items())
         overhead = floor_of(task, model, layers, limit_bytes).overhead_bytes

@@ -94,6 +94,20 @@ def test_refits_bring_the_bytes_to_the_capacity(share: float, factor: float) -> 
     assert abs(quantized.size_bytes() - capacity) <= 0.01 * capacity
 
 
+@given(st.floats(1e-3, 1.0))
+@settings(deadline=None, derandomize=True, max_examples=8)
+def test_steps_move_no_faster_than_weights_can_follow(travel: float) -> None:
+    network = nn.Linear(128, 64)
+    nn.init.normal_(network.weight, generator=torch.Generator().manual_seed(0))
+    latents = {"weight": network.weight.detach()}
+    quantized = StraightThrough(network, {"weight": EntropyCodec(0.5)}, 100, latents)
+    quantized.refit(travel)
+    (codec,) = quantized.codecs.values()
+    assert isinstance(codec, EntropyCodec)
+    assert (travel > 0.1) <= (codec.step > 0.5)
+    assert 0 <= codec.step - 0.5 < 0.1 * travel
+
+
 @pytest.mark.parametrize("codec", FIXED, ids=repr)
 def test_codecs_without_a_step_are_kept(codec: Codec) -> None:
     _, quantized = started(codec, capacity_bytes=10)

@@ -64,7 +64,7 @@ class Recipe:
     distillation: float = 1.0
     labels: float = 0.0
     mixing: float = 0.75
-    draws: int = 8
+    draws: int = 6
     refit_every: int = 50
     mixed_precision: bool = True
     batch_statistics: bool = False
