@@ -111,9 +111,9 @@ def _norm_inputs(task: Task, settings: Settings) -> list[Tensor]:
 
 
 def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: Sequence[Tensor]) -> Coded:
-    """Encode trained weights as they were trained: rounded without compensation, their steps kept if they fit: bytes that
-    finer ones would fill are worth less than codes that training has settled on.
+    """Encode trained weights as they were trained: rounded without compensation, their steps kept if they fit.
 
+    Finer steps would fill what bytes are left, but that is worth less than the codes that training has settled on.
     Batch norms are re-estimated on the final codes, and may deflate worse than before: the bytes that are left for the
     codes are known only afterwards.
     """

@@ -16,6 +16,7 @@ from ravn.deciding import Decision, decide, limits_of
 from ravn.errors import BudgetError, InputError
 from ravn.fidelity import finite_outputs
 from ravn.fixed_plans import FixedPlan
+from ravn.keeping import KEPT, Beginning, about, keep, kept
 from ravn.loading import loaded_from
 from ravn.measuring import FLOAT_BYTES, measurement, parameter_count, versions
 from ravn.metrics import layer_reports, top1_accuracy, weight_histogram
@@ -26,6 +27,7 @@ from ravn.scoring import connected
 from ravn.settings import Settings
 from ravn.stages import Coded
 from ravn.task import Task
+from ravn.training import processes
 from ravn.writing import write_atomic
 
 CHEAP = "knapsack's or the equal plan, from which it began"
@@ -65,7 +67,7 @@ def compress(
         budget: the largest allowed file.
         allocator: decides bit-widths; a fixed plan searches for none.
         settings: everything else; the seed among it.
-        folder: where the search's log and the training's checkpoints are kept, so that a killed
+        folder: where the search's log, the decision and the training's checkpoints are kept, so that a killed
             run goes on from there when it is called again; None keeps nothing.
         progress: is told how far the work is.
         decision: what a search for several budgets decided for this one (`deciding.decide_all`), instead of a search.
@@ -113,19 +115,35 @@ class _Run:
 
     def codes(self, decision: Decision | None) -> Coded:
         """Algorithm 1: search and training in turn."""
-        coded = self._decided(self.task.model, 0, decision)
-        untrained = self._refined(coded)
         if not self.settings.recipe.epochs:
-            return untrained
+            return self._refined(self._decided(self.task.model, 0, decision))
+        coded, untrained = self._begun(decision)
         rounds = min(self.settings.rounds, self.settings.recipe.epochs)
         for number in range(rounds):
-            coded = self._trainable(coded) if number == 0 else self._decided(coded.model, number)
+            if number:
+                coded = self._decided(coded.model, number)
             coded = self._trained(coded, number, rounds)
         nearer = finetuning.nearest_to_float(self.task, (coded, untrained), self.settings)
         self.trained = nearer is not untrained
         if not self.trained:
             self.progress.stage(f"training brought the network no nearer to {self.aim}: its weights stay untrained")
         return self._polished(nearer)
+
+    def _begun(self, decision: Decision | None) -> tuple[Coded, Coded]:
+        """The plan to train under, and the codes that stay if training doesn't help; as the folder has kept them."""
+        path = self.folder / KEPT if self.folder else None
+        run = about(self.task, self.limits.limit_bytes, self.allocator.name, self.settings)
+        former = processes.from_first(path.read_bytes() if path is not None and path.exists() else None)
+        if former is not None:
+            begun = kept(former, self.task.model, run, source=str(path))
+            self.allocation, self.seconds = begun.allocation, dict(begun.seconds)
+            return replace(begun.untrained, codecs=dict(begun.plan)), begun.untrained
+        decided = self._decided(self.task.model, 0, decision)
+        untrained = self._refined(decided)
+        coded = self._trainable(decided)
+        if path is not None:
+            keep(path, Beginning(coded.codecs, untrained, self.allocation, self.seconds), run)
+        return coded, untrained
 
     def _polished(self, coded: Coded) -> Coded:
         """The same codes under trained biases and norms, if these bring the network nearer to what it imitates."""

@@ -14,6 +14,7 @@ from ravn.cli.progress import Bars, listening
 from ravn.cli.run_folder import LOG, finish_run, is_run, open_run, resumed, save_policy
 from ravn.deciding import Decision, decide_all
 from ravn.fixed_plans import FixedPlan
+from ravn.keeping import KEPT
 from ravn.pipeline import compress
 from ravn.plan import Budget
 from ravn.progress import Later, Silent
@@ -53,9 +54,10 @@ class Job:
             processes.from_first(former is not None)
             if former is not None:
                 return former
+            decision = None if (out / KEPT).exists() else decide()
             with listening(out / LOG if self.tensorboard else None) as progress:
                 compressed = compress(
-                    self.task(), budget, self.decider, self.settings, folder=out, progress=progress, decision=decide()
+                    self.task(), budget, self.decider, self.settings, folder=out, progress=progress, decision=decision
                 )
                 result = replace(compressed.result, command=shlex.join(["ravn", *sys.argv[1:]]))
                 if self.baselines:

@@ -67,7 +67,7 @@ def train(
         codecs: codec of every layer.
         capacity_bytes: payload bytes that the codes may take.
         recipe: how to train.
-        seed: decides order, augmentation and dropout; an epoch draws from generators of its own, or those of `Recipe.draw`.
+        seed: decides order, augmentation and dropout; an epoch draws as that of `Recipe.draw` does.
         checkpoint: file that is written after every epoch and, where it exists, gone on from.
         progress: is told how far an epoch is, and the figures of every step.
 

@@ -105,7 +105,7 @@ class Objective:
         return fidelity_loss(reference, ours, DISTANCES[recipe.distance]).to(gap), gap
 
     def _answer(self, inputs: Tensor, draw: tuple[int, ...] | None) -> Tensor:
-        """What the teacher says; computed once for every draw, as long as there is memory and outputs alone are asked."""
+        """What the teacher says; computed once for every draw, where there is memory and outputs alone are asked."""
         if draw in self._answers:
             return self._answers[draw]
         answer: Tensor = self._call_teacher(inputs).float()

@@ -33,8 +33,8 @@ class Recipe:
         labels: weight of the cross-entropy with the labels; 0 never looks at them.
         mixing: share of the inputs that are blended with others; with labels none is, and inputs that are not numbers
             on a scale, such as tokens, never are.
-        draws: epochs with an order, augmentation and blends of their own; later ones take them again in turn, so that the
-            teacher's answers to them are known. L_fidelity asks more of a teacher than is kept: there none is repeated.
+        draws: epochs with an order, augmentation and blends of their own; later ones take them again in turn, so that
+            the teacher's answers are known. L_fidelity asks more of it than is kept, and repeats none.
         refit_every: steps between two fits of steps, centroids and code lengths to the weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
         compiled: train with `torch.compile`; it takes minutes at first, and on CPUs it saved 3 % of a step
