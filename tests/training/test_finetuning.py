@@ -13,10 +13,12 @@ from ravn.batches import in_order
 from ravn.codecs import Codec, EntropyCodec
 from ravn.errors import InputError
 from ravn.fidelity import performance_gap
+from ravn.layers import weight_layers
 from ravn.pipeline import compress
 from ravn.plan import Budget
 from ravn.progress import Silent
 from ravn.settings import Settings
+from ravn.stages import floor_of
 from ravn.task import Task
 from ravn.training import Recipe, train
 
@@ -84,6 +86,25 @@ def test_training_imitates_a_teacher_where_there_is_one(task: Task) -> None:
 
     assert gap(teacher, taught) < 0.5 * gap(teacher, task)
     assert gap(task.model, task) < 0.5 * gap(task.model, taught)
+
+
+@pytest.mark.parametrize("spare", [0, 500])
+def test_trained_codes_that_fit_are_written_as_they_are(task: Task, spare: int) -> None:
+    plan, recipe = coarse_codecs(task.model), replace(SETTINGS.recipe, epochs=2)
+    trained = train(task, task.model, plan, payload_bytes(task.model, plan), recipe=recipe)
+    written = finetuning.encode_trained(task, trained, limit_bytes(task, plan) + spare, batches=[])
+    assert written.codecs == trained.codecs
+    network = written.quantized()
+    assert all(torch.equal(network.get_parameter(name), trained.model.get_parameter(name)) for name in plan)
+
+
+def test_trained_codes_that_do_not_fit_get_coarser_steps(task: Task) -> None:
+    plan, recipe = coarse_codecs(task.model), replace(SETTINGS.recipe, epochs=2)
+    trained = train(task, task.model, plan, payload_bytes(task.model, plan), recipe=recipe)
+    spare = 4000 - floor_of(task, trained.model, weight_layers(task.model), 4000).overhead_bytes
+    limit = limit_bytes(task, plan) - spare - 60
+    written = finetuning.encode_trained(task, trained, limit, batches=[])
+    assert all(written.codecs[name].step > codec.step for name, codec in trained.codecs.items())
 
 
 @pytest.mark.parametrize(
