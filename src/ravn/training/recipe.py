@@ -34,7 +34,8 @@ class Recipe:
         mixing: share of the inputs that are blended with others; with labels none is, and inputs that are not numbers
             on a scale, such as tokens, never are.
         draws: epochs with an order, augmentation and blends of their own; later ones take them again in turn, so that
-            the teacher's answers are known. L_fidelity asks more of it than is kept, and repeats none.
+            the teacher's answers are known. L_fidelity asks more of it than is kept, and labels alone ask nothing:
+            there no epoch takes those of another.
         refit_every: steps between two fits of steps, centroids and code lengths to the weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
         compiled: train with `torch.compile`; it takes minutes at first, and on CPUs it saved 3 % of a step
@@ -116,8 +117,8 @@ class Recipe:
         return self.learning_rate * length * self.decay_per_bit ** (bits_per_weight - 1)
 
     def draw(self, epoch: int) -> int:
-        """The epoch whose draws an epoch takes."""
-        return epoch if self.fidelity else epoch % self.draws
+        """The epoch whose draws an epoch takes: another one's where that saves a teacher's answers."""
+        return epoch % self.draws if self.distillation and not self.fidelity else epoch
 
     def rate(self, share: float) -> float:
         """Learning rate after a share of all steps, relative to the peak."""
