@@ -90,8 +90,8 @@ class LearnedSteps(StraightThrough):
     def fit_levels(self, codecs: Mapping[str, Codec]) -> None:
         """As always, at this price."""
         super().fit_levels(codecs)
-        self._prices = {name: price * self.price / RATE_PRICE for name, price in self._prices.items()}
-        self.refresh()
+        share = self.price / RATE_PRICE
+        self.take({name: replace(found, price=found.price * share) for name, found in self.roundings.items()})
 
     def size_bytes(self, coarseness: float = 0.0) -> int:
         """As always, at this price."""
@@ -106,9 +106,8 @@ class LearnedSteps(StraightThrough):
         for name, log_step in self.log_steps.items():
             move = (float(log_step.detach()) - self._applied[name]) / 0.6931
             self._applied[name] = float(log_step.detach())
-            self.codecs[name] = coarser(self.codecs[name], move)
-            self._grids[name] = replace(self._grids[name], levels=self._grids[name].levels * 2.0**move)
-            self._prices[name] *= 4.0**move
+            self.roundings[name] = self.roundings[name].coarser(move)
+            self.codecs[name] = self.roundings[name].codec
 
     @torch.no_grad()
     def damp(self, share: float) -> None:

@@ -83,6 +83,21 @@ def encode_layer(weight: Tensor, codec: Codec, moments: Moments | None, *, rate_
     return replace(encoded, dtype=str(weight.dtype).removeprefix("torch."))
 
 
+def encode_decided(weight: Tensor, codec: Codec, decided: Tensor) -> Encoded:
+    """Encode one weight whose codes are decided; where a codec has no step, its levels decide them.
+
+    Args:
+        weight: what the codec fits its tables to, any shape.
+        codec: how it is stored.
+        decided: the weight as it was quantized, same shape; on the levels of a codec with a step.
+    """
+    if not isinstance(codec, SteppedCodec):
+        return encode_layer(weight, codec, None)
+    values = as_matrix(codec.analysed(decided.float()))
+    encoded = codec.encode(as_matrix(weight).reshape(weight.shape), rounding=lambda _, grid: nearest(values, grid))
+    return replace(encoded, dtype=str(weight.dtype).removeprefix("torch."))
+
+
 def encode_network(
     model: nn.Module,
     codecs: Mapping[str, Codec],

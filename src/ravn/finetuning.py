@@ -13,7 +13,7 @@ from ravn.artifact import size_bytes
 from ravn.batches import calibration_inputs, drawn, in_order, network_inputs, size
 from ravn.batchnorm import NORM_IMAGES, canonical, reestimated, shortened
 from ravn.codecs import Codec, Encoded
-from ravn.encoding import RATE_PRICE, encode_network, encode_within
+from ravn.encoding import encode_decided, encode_network, encode_within
 from ravn.errors import InputError
 from ravn.layers import set_weights, weight_layers
 from ravn.progress import Later, Progress
@@ -127,7 +127,7 @@ def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: S
 
     capacity = limit_bytes - floor_of(task, latent, layers, limit_bytes).overhead_bytes
     while True:
-        codecs, encoded = trained.codecs, encode(trained.codecs, RATE_PRICE)
+        codecs, encoded = trained.codecs, _as_decided(latent, trained)
         if sum(e.size_bytes for e in encoded.values()) > capacity:
             codecs, encoded = encode_within(encode, codecs, capacity, passes=16, tolerance=1 - TRAINING_SHARE**2)
         model = reestimated(Coded(latent, codecs, encoded).quantized(), batches)
@@ -137,6 +137,12 @@ def encode_trained(task: Task, trained: Trained, limit_bytes: int, *, batches: S
         if excess <= 0:
             return Coded(model, codecs, encoded)
         capacity -= excess
+
+
+def _as_decided(latent: nn.Module, trained: Trained) -> dict[str, Encoded]:
+    """The codes that training has ended with."""
+    weight, quantized = latent.get_parameter, trained.model.get_parameter
+    return {n: encode_decided(weight(n).detach(), c, quantized(n).detach()) for n, c in trained.codecs.items()}
 
 
 def polished(

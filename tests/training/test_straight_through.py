@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ravn.codecs import ClusterCodec, CodebookCodec, Codec, EntropyCodec, UniformCodec, decoded
 from ravn.codecs.base import as_matrix
 from ravn.codecs.spectrum import synthesis
-from ravn.encoding import encode_network
+from ravn.encoding import encode_decided, encode_network
 from ravn.layers import set_weights
 from ravn.training.straight_through import StraightThrough
 
@@ -94,18 +94,36 @@ def test_refits_bring_the_bytes_to_the_capacity(share: float, factor: float) -> 
     assert abs(quantized.size_bytes() - capacity) <= 0.01 * capacity
 
 
-@given(st.floats(1e-3, 1.0))
+@pytest.mark.parametrize("codec", [EntropyCodec(0.1), SPECTRAL], ids=repr)
+def test_settled_weights_keep_their_code_lengths_and_a_file_holds_their_codes(codec: Codec) -> None:
+    network, quantized = started(codec)
+    quantized.refit()
+    before = quantized.roundings
+    moved(quantized, 0.02)
+    quantized.refit(travel=1e-3)
+    for name, rounding in quantized.roundings.items():
+        assert rounding.grid.lengths is before[name].grid.lengths
+        assert rounding.codec == quantized.codecs[name] != before[name].codec
+    weights = quantized.weights()
+    encoded = {n: encode_decided(weights[n], quantized.codecs[n], network.get_parameter(n)) for n in NAMES}
+    assert all(torch.equal(network.get_parameter(name), decoded(encoded[name])) for name in NAMES)
+    assert quantized.payload_bytes == sum(len(e.payload) for e in encoded.values())
+    quantized.refit(travel=0.1)
+    assert not any(quantized.roundings[name].grid.lengths is before[name].grid.lengths for name in NAMES)
+
+
+@given(st.floats(0.9, 1.1))
 @settings(deadline=None, derandomize=True, max_examples=8)
-def test_steps_move_no_faster_than_weights_can_follow(travel: float) -> None:
+def test_settled_weights_are_brought_to_the_capacity_too(share: float) -> None:
     network = nn.Linear(128, 64)
     nn.init.normal_(network.weight, generator=torch.Generator().manual_seed(0))
-    latents = {"weight": network.weight.detach()}
-    quantized = StraightThrough(network, {"weight": EntropyCodec(0.5)}, 100, latents)
-    quantized.refit(travel)
-    (codec,) = quantized.codecs.values()
-    assert isinstance(codec, EntropyCodec)
-    assert (travel > 0.1) <= (codec.step > 0.5)
-    assert 0 <= codec.step - 0.5 < 0.1 * travel
+    codecs = coarse_codecs(network, 1.0)
+    capacity = round(share * payload_bytes(network, codecs))
+    quantized = StraightThrough(network, codecs, capacity, {"weight": network.weight.detach()})
+    quantized.fit_levels(codecs)
+    for _ in range(4):
+        quantized.refit(travel=0.0)
+    assert quantized.payload_bytes == pytest.approx(capacity, rel=0.01)
 
 
 @pytest.mark.parametrize("codec", FIXED, ids=repr)

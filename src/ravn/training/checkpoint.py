@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ravn.codecs import codec_from_config
+from ravn.codecs import Grid, codec_from_config
 from ravn.errors import InputError, RavnError
-from ravn.training.straight_through import StraightThrough
+from ravn.training.straight_through import Rounding, StraightThrough
 
 Curve = list[tuple[float, float, float]]
 """Per epoch: its number, the mean training loss, and the validation accuracy in percent."""
@@ -43,11 +43,13 @@ def save_checkpoint(
         run: JSON-able description of the run that may go on from the file.
     """
     codecs = {name: codec.config() for name, codec in quantized.codecs.items()}
+    prices = {name: rounding.price for name, rounding in quantized.roundings.items()}
     state = {
         "model": model.state_dict(),
         "latents": {name: latent.detach() for name, latent in quantized.latents.items()},
         "optimizer": optimizer.state_dict(),
-        "notes": json.dumps({"codecs": codecs, "curve": curve, "trade_off": trade_off, "run": run}),
+        "grids": {name: _tables(rounding.grid) for name, rounding in quantized.roundings.items()},
+        "notes": json.dumps({"codecs": codecs, "prices": prices, "curve": curve, "trade_off": trade_off, "run": run}),
     }
     write_state(path, state)
 
@@ -117,7 +119,14 @@ def load_checkpoint(
             for name, latent in quantized.latents.items():
                 latent.copy_(state["latents"][name])
         optimizer.load_state_dict(state["optimizer"])
-        quantized.fit_levels({name: codec_from_config(config) for name, config in notes["codecs"].items()})
+        codecs = {name: codec_from_config(config) for name, config in notes["codecs"].items()}
+        quantized.take({n: Rounding(c, Grid(**state["grids"][n]), notes["prices"][n]) for n, c in codecs.items()})
         return [(epoch, loss, accuracy) for epoch, loss, accuracy in notes["curve"]], float(notes["trade_off"])
     except BROKEN as error:
         raise InputError(f"{source} is not a checkpoint of this run; delete it to train from the start") from error
+
+
+def _tables(grid: Grid) -> dict[str, Tensor]:
+    """What rounding needs of a grid; classes only where there are any."""
+    tables = {"levels": grid.levels, "lengths": grid.lengths, "classes": grid.classes}
+    return {name: table for name, table in tables.items() if table is not None}

@@ -1,24 +1,52 @@
 """Weights that are trained through their own quantization."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ravn.codecs import Codec, Grid, SteppedCodec
 from ravn.codecs.base import as_matrix
-from ravn.encoding import RATE_PRICE, coarser, encode_layer, next_coarseness, priced_rounding, spacing
+from ravn.encoding import RATE_PRICE, coarser, encode_decided, encode_layer, next_coarseness, priced_rounding, spacing
 
 MAX_MOVE = 0.1
 """Largest change of log2 of the steps in one fit: weights that still sit on a grid have no smooth rate."""
 
-FOLLOWED = 0.1
-"""Share of what weights can travel between two fits that the steps may change by (`StraightThrough.refit`)."""
-
+SETTLED = 0.02
+"""How far weights may travel between two fits, in steps, for code lengths to stay as they are."""
 
 RATE_TOLERANCE, MOST_SIZES = 1e-3, 6
 """How near to the capacity a fit comes, as a share of it, and how many sizes it tries at most."""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How the latent weights of a layer become quantized ones.
+
+    Args:
+        codec: of the layer.
+        grid: its levels and code lengths.
+        price: of a bit, in squared units of the latent weights.
+    """
+
+    codec: Codec
+    grid: Grid
+    price: float
+
+    def quantized(self, latent: Tensor) -> Tensor:
+        """The weight that these latents stand for, of their shape."""
+        codes = priced_rounding(as_matrix(latent), self.grid, price=self.price)
+        return self.codec.synthesised(self.grid.values(codes).reshape(latent.shape))
+
+    def coarser(self, coarseness: float) -> "Rounding":
+        """The same code lengths at steps multiplied by 2^coarseness."""
+        codec = coarser(self.codec, coarseness)
+        if not isinstance(codec, SteppedCodec) or not isinstance(self.codec, SteppedCodec):
+            return self
+        grid = replace(self.grid, levels=(self.grid.levels / self.codec.step).round() * codec.step)
+        return Rounding(codec, grid, self.price * (codec.step / self.codec.step) ** 2)
 
 
 class StraightThrough:
@@ -40,6 +68,7 @@ class StraightThrough:
         weights: float weight of every layer to start from, same shapes as the network's.
 
     Attributes:
+        roundings: how every layer is quantized; none before the first fit.
         payload_bytes: what the codes took when steps were last fitted; None where no step is fitted.
     """
 
@@ -55,8 +84,7 @@ class StraightThrough:
         self._weights = {name: model.get_parameter(name).requires_grad_() for name in codecs}
         self._capacity_bytes = capacity_bytes
         self.payload_bytes: int | None = None
-        self._grids: dict[str, Grid] = {}
-        self._prices: dict[str, float] = {}
+        self.roundings: dict[str, Rounding] = {}
 
     def take_gradients(self) -> None:
         """Move the gradients of the quantized weights to the latent weights."""
@@ -69,34 +97,43 @@ class StraightThrough:
     def refresh(self) -> None:
         """Quantize the latent weights into the network."""
         for name, weight in self._weights.items():
-            codec, grid = self.codecs[name], self._grids[name]
-            matrix = as_matrix(self.latents[name])
-            codes = priced_rounding(matrix, grid, price=self._prices[name])
-            weight.copy_(codec.synthesised(grid.values(codes).reshape(weight.shape)))
+            weight.copy_(self.roundings[name].quantized(self.latents[name]))
 
     @torch.no_grad()
     def refit(self, travel: float = math.inf) -> None:
         """Fit steps to the budget, and levels and code lengths to the weights; then quantize.
 
-        Training gathers weights at the borders of their cells, where they belong to either level by turns, and the more
-        closely the lower its rate. Steps that changed faster than these can follow would put all of them on one side.
+        Where weights hardly move any more, code lengths stay: they are made from the best of a few tables, and when the
+        choice turns to another, hundreds of weights that lie at the borders of their cells would change sides at once
+        (docs/experiments.md).
 
         Args:
             travel: how far a weight can have moved since the last fit.
         """
         steps = [codec.step for codec in self.codecs.values() if isinstance(codec, SteppedCodec)]
-        coarseness = self._solve_rate(min(MAX_MOVE, FOLLOWED * travel / min(steps))) if steps else 0.0
+        if self.roundings and len(steps) == len(self.codecs) and travel < SETTLED * min(steps):
+            coarseness = self._solve_rate(self._held_bytes)
+            self.take({name: rounding.coarser(coarseness) for name, rounding in self.roundings.items()})
+            return
+        coarseness = self._solve_rate(self.size_bytes) if steps else 0.0
         self.fit_levels({name: coarser(codec, coarseness) for name, codec in self.codecs.items()})
+
+    @torch.no_grad()
+    def take(self, roundings: Mapping[str, Rounding]) -> None:
+        """Quantize like this from now on."""
+        self.roundings = dict(roundings)
+        self.codecs = {name: rounding.codec for name, rounding in roundings.items()}
+        self.refresh()
 
     @torch.no_grad()
     def fit_levels(self, codecs: Mapping[str, Codec]) -> None:
         """Take these codecs as they are, fit their levels and code lengths to the weights, then quantize."""
-        self.codecs = dict(codecs)
-        for name, codec in self.codecs.items():
+        roundings = {}
+        for name, codec in codecs.items():
             latent = self.latents[name].detach()
-            matrix, grid = as_matrix(latent), codec.shaped_grid(latent)
-            self._grids[name], self._prices[name] = grid, RATE_PRICE * spacing(matrix, grid) ** 2
-        self.refresh()
+            grid = codec.shaped_grid(latent)
+            roundings[name] = Rounding(codec, grid, RATE_PRICE * spacing(as_matrix(latent), grid) ** 2)
+        self.take(roundings)
 
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:
@@ -109,15 +146,23 @@ class StraightThrough:
         weights = self.weights()
         return sum(encode_layer(weights[name], codec, None).size_bytes for name, codec in used.items())
 
-    def _solve_rate(self, reach: float) -> float:
-        """Coarseness, at most `reach` either way, at which the codes fill the capacity most nearly."""
+    def _held_bytes(self, coarseness: float) -> int:
+        """The same as `size_bytes`, but for code lengths that stay as they are."""
+        total = 0
+        for name, weight in self.weights().items():
+            rounding = self.roundings[name].coarser(coarseness)
+            total += encode_decided(weight, rounding.codec, rounding.quantized(self.latents[name].detach())).size_bytes
+        return total
+
+    def _solve_rate(self, size_bytes: Callable[[float], int]) -> float:
+        """Coarseness at which the codes fill the capacity most nearly."""
         target = self._capacity_bytes
-        tried = [(0.0, self.size_bytes())]
+        tried = [(0.0, size_bytes(0.0))]
         while len(tried) < MOST_SIZES and abs(tried[-1][1] - target) > RATE_TOLERANCE * target:
-            moved = min(max(next_coarseness(tried, target), -reach), reach)
+            moved = min(max(next_coarseness(tried, target), -MAX_MOVE), MAX_MOVE)
             if any(moved == known for known, _ in tried):
                 break
-            tried.append((moved, self.size_bytes(moved)))
+            tried.append((moved, size_bytes(moved)))
         coarseness, self.payload_bytes = min(tried, key=lambda known: abs(known[1] - target))
         return coarseness
 
