@@ -121,23 +121,6 @@ def test_every_epoch_has_an_order_of_its_own(task: Task) -> None:
     assert first != second != third != first
 
 
-@pytest.mark.parametrize(("fidelity", "answered"), [(0.0, 2), (1.0, 4)])
-def test_a_teacher_answers_once_to_draws_that_come_again(
-    task: Task, monkeypatch: pytest.MonkeyPatch, fidelity: float, answered: int
-) -> None:
-    asked: list[int] = []
-    teacher = copy.deepcopy(task.model)
-    teacher.register_forward_hook(lambda module, inputs, outputs: asked.append(len(outputs)))
-    recipe = replace(FAST, epochs=4, draws=2, accumulate=2, fidelity=fidelity)
-    taught = replace(task, teacher=teacher)
-    remembered = run(taught, recipe)
-    assert sum(asked) == answered * len(task.train) + 2 * bool(fidelity)  # two images tell where features are
-    monkeypatch.setattr("ravn.training.objective.MEMORY_BYTES", 0)
-    asked.clear()
-    assert same(run(taught, recipe).latents, remembered.latents)
-    assert sum(asked) >= 4 * len(task.train)
-
-
 def test_every_step_tells_its_figures_and_every_epoch_its_accuracy(task: Task) -> None:
     told: list[tuple[int, dict[str, float]]] = []
 

@@ -67,7 +67,7 @@ def train(
         codecs: codec of every layer.
         capacity_bytes: payload bytes that the codes may take.
         recipe: how to train.
-        seed: decides order, augmentation and dropout; an epoch draws as that of `Recipe.draw` does.
+        seed: decides order, augmentation and dropout; every epoch draws from generators of its own.
         checkpoint: file that is written after every epoch and, where it exists, gone on from.
         progress: is told how far an epoch is, and the figures of every step.
 
@@ -86,7 +86,7 @@ def train(
     former = processes.from_first(checkpoint.read_bytes() if checkpoint is not None and checkpoint.exists() else None)
     run.begin(former, about, seed=seed, source=str(checkpoint))
     for epoch in range(len(run.curve), recipe.epochs):
-        with seeded(seed * 1_000_003 + recipe.draw(epoch), run.device) as generator, shared_statistics(run.model):
+        with seeded(seed * 1_000_003 + epoch, run.device) as generator, shared_statistics(run.model):
             loss = run.epoch(epoch, generator, progress)
         accuracy = top1_accuracy(run.model, task.validation, task.transform)
         run.curve.append((epoch + 1.0, loss, accuracy))
@@ -162,9 +162,7 @@ class _Training:
         """Move everything by the gradients of a batch; returns its loss."""
         stored, labels = batch
         self._optimizer.zero_grad()
-        self._loss = self._objective.backward(
-            self._task.augment(stored, generator), labels, generator, draw=(self._recipe.draw(place.epoch), place.step)
-        )
+        self._loss = self._objective.backward(self._task.augment(stored, generator), labels, generator)
         check_loss(self._loss, self._objective.broken, place)
         self.quantized.take_gradients()
         processes.add_up(p.grad for p in self._moved.values() if p.grad is not None)

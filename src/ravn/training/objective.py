@@ -16,9 +16,6 @@ from ravn.training import processes
 from ravn.training.compilation import Network, compiled
 from ravn.training.recipe import Recipe
 
-MEMORY_BYTES = 1 << 28
-"""What answers of the teacher may take; those of 6 epochs of CIFAR-10 take 11 MB."""
-
 
 class Objective:
     """L_RAVN (Eq. 7) of a network's batches.
@@ -45,12 +42,8 @@ class Objective:
         self._call_teacher, self._call = prepared(self._teacher), prepared(model)
         self._half = recipe.mixed_precision and computes_bfloat16(self._device)
         self._points: tuple[str, ...] | None = None if recipe.fidelity else ()
-        self._answers: dict[tuple[int, ...], Tensor] = {}
-        self._memory = 0
 
-    def backward(
-        self, stored: Tensor, labels: Tensor, generator: Generator, draw: tuple[int, ...] | None = None
-    ) -> float:
+    def backward(self, stored: Tensor, labels: Tensor, generator: Generator) -> float:
         """Add the gradients of this process's share of a batch to the parameters, part by part; then move lambda.
 
         Gradients of parts and processes add up to those of the batch, but for L_fidelity, which is that of each part.
@@ -59,7 +52,6 @@ class Objective:
             stored: images as they are stored, shape (batch, ...).
             labels: shape (batch,); looked at only where the recipe gives them weight.
             generator: source of blends.
-            draw: what tells the batch, as it is drawn, from all others; the teacher's answers to it are remembered.
 
         Returns:
             The loss of the whole batch.
@@ -71,9 +63,9 @@ class Objective:
         count = min(recipe.accumulate, processes.smallest_share(len(inputs)))
         parts = zip(*(processes.share(tensor).tensor_split(count) for tensor in (inputs, labels)), strict=True)
         sums, suspect = torch.zeros(3, dtype=torch.float64, device=self._device), inputs[:0]
-        for number, (part, marks) in enumerate(parts):
+        for part, marks in parts:
             share = len(part) / len(inputs)
-            fidelity, gap = self._parts(part, marks, None if draw is None else (*draw, number))
+            fidelity, gap = self._parts(part, marks)
             loss = ravn_loss(recipe.fidelity * fidelity, gap, self.trade_off)
             sums += share * torch.stack((loss, fidelity, gap)).detach()
             if not len(suspect) or not torch.isfinite(loss):
@@ -88,7 +80,7 @@ class Objective:
             self.broken = processes.first_told(first_not_finite(self._model, suspect))
         return float(total)
 
-    def _parts(self, inputs: Tensor, labels: Tensor, draw: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
+    def _parts(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """L_fidelity, and m(g, g_f)."""
         recipe = self._recipe
         if self._points is None:
@@ -96,23 +88,13 @@ class Objective:
             self._points = feature_points(self._teacher, names, inputs[:2])
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             with torch.no_grad(), features(self._teacher, self._points) as reference:
-                target = self._answer(inputs, draw)
+                target = self._call_teacher(inputs).float()
             with features(self._model, self._points) as ours:
                 logits = self._call(inputs).float()
         gap = recipe.distillation * performance_gap(target, logits)
         if recipe.labels:
             gap = gap + recipe.labels * functional.cross_entropy(logits, labels.to(self._device))
         return fidelity_loss(reference, ours, DISTANCES[recipe.distance]).to(gap), gap
-
-    def _answer(self, inputs: Tensor, draw: tuple[int, ...] | None) -> Tensor:
-        """What the teacher says; computed once for every draw, where there is memory and outputs alone are asked."""
-        if draw in self._answers:
-            return self._answers[draw]
-        answer: Tensor = self._call_teacher(inputs).float()
-        if draw is not None and not self._points and self._memory < MEMORY_BYTES:
-            self._answers[draw] = answer
-            self._memory += answer.nbytes
-        return answer
 
 
 def channels_last(model: nn.Module) -> nn.Module:

@@ -33,9 +33,6 @@ class Recipe:
         labels: weight of the cross-entropy with the labels; 0 never looks at them.
         mixing: share of the inputs that are blended with others; with labels none is, and inputs that are not numbers
             on a scale, such as tokens, never are.
-        draws: epochs with an order, augmentation and blends of their own; later ones take them again in turn, so that
-            the teacher's answers are known. L_fidelity asks more of it than is kept, and labels alone ask nothing:
-            there no epoch takes those of another.
         refit_every: steps between two fits of steps, centroids and code lengths to the weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
         compiled: train with `torch.compile`; it takes minutes at first, and on CPUs it saved 3 % of a step
@@ -65,7 +62,6 @@ class Recipe:
     distillation: float = 1.0
     labels: float = 0.0
     mixing: float = 0.75
-    draws: int = 6
     refit_every: int = 50
     mixed_precision: bool = True
     batch_statistics: bool = False
@@ -73,7 +69,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         ensure_count("epochs", self.epochs, 0)
-        for name in ("batch_size", "accumulate", "draws", "refit_every", "full_rate_steps"):
+        for name in ("batch_size", "accumulate", "refit_every", "full_rate_steps"):
             ensure_count(name, getattr(self, name), 1)
         for name in ("learning_rate", "other_rate", "weight_decay", "tolerance", "dual_rate"):
             ensure_number(name, getattr(self, name), 0)
@@ -115,10 +111,6 @@ class Recipe:
         """
         length = min(1.0, self.full_rate_steps / max(steps, 1)) ** 0.5
         return self.learning_rate * length * self.decay_per_bit ** (bits_per_weight - 1)
-
-    def draw(self, epoch: int) -> int:
-        """The epoch whose draws an epoch takes: another one's where that saves a teacher's answers."""
-        return epoch % self.draws if self.distillation and not self.fidelity else epoch
 
     def rate(self, share: float) -> float:
         """Learning rate after a share of all steps, relative to the peak."""
