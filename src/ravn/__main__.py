@@ -19,14 +19,17 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # names of files and signs that a terminal lacks become question marks
         sys.stdout.reconfigure(errors="replace")
     try:
-        if heeded:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = run(sys.argv[1:])
+        code = run(sys.argv[1:], begin=_listen if heeded else None)
     except KeyboardInterrupt:  # again, while the first was being answered
         code = INTERRUPTED
     if heeded:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
+
+
+def _listen() -> None:
+    """Let the command answer Ctrl-C itself."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ravn.cli.app import run
+
 SAID = "ravn: interrupted"
 
 
@@ -38,6 +40,14 @@ def test_ctrl_c_during_the_imports_is_one_line(module: str, weights: Path, tmp_p
     assert code == 130
     assert said == [SAID]
     assert not (tmp_path / "r").exists()
+
+
+def test_ctrl_c_before_the_first_word_is_read_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def begin() -> None:
+        raise KeyboardInterrupt
+
+    assert run(["--version"], begin=begin) == 130
+    assert capsys.readouterr().err.strip() == SAID
 
 
 def test_a_command_in_the_background_is_not_interrupted() -> None:

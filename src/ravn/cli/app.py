@@ -1,7 +1,7 @@
 """The command `ravn`: what goes wrong for a user's reason becomes one sentence and exit code 2."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, cast
@@ -56,16 +56,19 @@ def _options(
     del version
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], *, begin: Callable[[], None] | None = None) -> int:
     """Run one command line.
 
     Args:
         arguments: the words after `ravn`.
+        begin: is called first, where Ctrl-C is answered already.
 
     Returns:
         The exit code: 0, 2 for what a user can mend, 130 for Ctrl-C.
     """
     try:
+        if begin is not None:
+            begin()
         code = app(args=list(arguments), standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
