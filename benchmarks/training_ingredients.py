@@ -198,6 +198,6 @@ class Trial:
             every = 10
             self.quantized.aim(self._capacity(1 + (self._wanted.first_bits - 1) * max(1 - share / 0.6, 0.0)))
         if self._done % every == 0:
-            self.quantized.refit()
+            self.quantized.refit(every * self._optimizer.param_groups[0]["lr"])
         else:
             self.quantized.refresh()

@@ -94,8 +94,7 @@ def encode_decided(weight: Tensor, codec: Codec, decided: Tensor) -> Encoded:
     if not isinstance(codec, SteppedCodec):
         return encode_layer(weight, codec, None)
     values = as_matrix(codec.analysed(decided.float()))
-    encoded = codec.encode(as_matrix(weight).reshape(weight.shape), rounding=lambda _, grid: nearest(values, grid))
-    return replace(encoded, dtype=str(weight.dtype).removeprefix("torch."))
+    return codec.encode(weight, rounding=lambda _, grid: nearest(values, grid))
 
 
 def encode_network(

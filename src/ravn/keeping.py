@@ -34,7 +34,7 @@ class Beginning:
         plan: codec of every layer, to be trained under.
         untrained: the codes that stay if training doesn't help.
         allocation: what the search found; its selection is not kept.
-        seconds: that the stages so far took.
+        seconds: wall time of the stages so far, by name.
     """
 
     plan: Mapping[str, Codec]
@@ -44,7 +44,14 @@ class Beginning:
 
 
 def about(task: Task, limit_bytes: int, allocator: str, settings: Settings) -> dict[str, Any]:
-    """A JSON-able description of all that a decision depends on, but for the images, which have only their name."""
+    """A JSON-able description of all that a decision depends on, but for the images, which have only their name.
+
+    Args:
+        task: the network, the teacher and the data.
+        limit_bytes: the largest file that makes sense.
+        allocator: name of what decides.
+        settings: all of them; where it computes is left out.
+    """
     told = asdict(settings)
     for name in ("device", "workers"):
         del told[name]

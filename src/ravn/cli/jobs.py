@@ -54,7 +54,7 @@ class Job:
             processes.from_first(former is not None)
             if former is not None:
                 return former
-            decision = None if (out / KEPT).exists() else decide()
+            decision = None if (out / KEPT).exists() else decide()  # what is kept needs no search for all budgets
             with listening(out / LOG if self.tensorboard else None) as progress:
                 compressed = compress(
                     self.task(), budget, self.decider, self.settings, folder=out, progress=progress, decision=decision

@@ -108,7 +108,7 @@ class StraightThrough:
         (docs/experiments.md).
 
         Args:
-            travel: how far a weight can have moved since the last fit.
+            travel: how far a latent weight can have moved since the last fit, in its own units.
         """
         steps = [codec.step for codec in self.codecs.values() if isinstance(codec, SteppedCodec)]
         if self.roundings and len(steps) == len(self.codecs) and travel < SETTLED * min(steps):
