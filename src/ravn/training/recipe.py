@@ -31,8 +31,9 @@ class Recipe:
         dual_rate: step of lambda's dual ascent per batch.
         distillation: weight of the KL divergence from the float network's outputs.
         labels: weight of the cross-entropy with the labels; 0 never looks at them.
-        mixing: share of the inputs that are blended with others; with labels none is, and inputs that are not numbers
-            on a scale, such as tokens, never are.
+        mixing: share of the inputs that are blended with others, half of it by patches (`ravn.training.varied`); with
+            labels none is, and inputs that are not numbers on a scale, such as tokens, never are.
+        warping: share of the pictures that are turned, zoomed, stretched and sheared; with labels none is.
         refit_every: steps between two fits of steps, centroids and code lengths to the weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
         compiled: train with `torch.compile`; it takes minutes at first, and on CPUs it saved 3 % of a step
@@ -62,6 +63,7 @@ class Recipe:
     distillation: float = 1.0
     labels: float = 0.0
     mixing: float = 0.75
+    warping: float = 0.75
     refit_every: int = 50
     mixed_precision: bool = True
     batch_statistics: bool = False
@@ -75,7 +77,7 @@ class Recipe:
             ensure_number(name, getattr(self, name), 0)
         for name in ("fidelity", "distillation", "labels"):
             ensure_number(name, getattr(self, name), 0)
-        for name in ("final_rate", "warmup", "mixing"):
+        for name in ("final_rate", "warmup", "mixing", "warping"):
             ensure_number(name, getattr(self, name), 0, 1)
         ensure_number("decay_per_bit", self.decay_per_bit, 1e-9)
         self._ensure_possible()
