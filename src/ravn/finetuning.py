@@ -221,6 +221,7 @@ def _judge(task: Task, settings: Settings) -> Judge:
         inputs,
         settings.trade_off,
         fidelity=float(task.teacher is None),
+        temperature=settings.recipe.temperature,
     )
 
 

@@ -92,7 +92,7 @@ class Objective:
                 target = self._call_teacher(inputs).float()
             with features(self._model, self._points) as ours:
                 logits = self._call(inputs).float()
-        gap = recipe.distillation * performance_gap(target, logits)
+        gap = recipe.distillation * performance_gap(target, logits, recipe.temperature)
         if recipe.labels:
             gap = gap + recipe.labels * functional.cross_entropy(logits, labels.to(self._device))
         return fidelity_loss(reference, ours, DISTANCES[recipe.distance]).to(gap), gap

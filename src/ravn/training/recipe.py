@@ -30,6 +30,7 @@ class Recipe:
         tolerance: performance gap that lambda (Eq. 7) may leave, in nats; 0 and `dual_rate` 0 keep lambda at 1.
         dual_rate: step of lambda's dual ascent per batch.
         distillation: weight of the KL divergence from the float network's outputs.
+        temperature: divides logits in that divergence, and its square multiplies it (arXiv 1503.02531).
         labels: weight of the cross-entropy with the labels; 0 never looks at them.
         mixing: share of the inputs that are blended with others, half of it by patches (`ravn.training.varied`); with
             labels none is, and inputs that are not numbers on a scale, such as tokens, never are.
@@ -61,6 +62,7 @@ class Recipe:
     tolerance: float = 0.0
     dual_rate: float = 0.0
     distillation: float = 1.0
+    temperature: float = 4.0
     labels: float = 0.0
     mixing: float = 0.75
     warping: float = 0.75
@@ -79,7 +81,8 @@ class Recipe:
             ensure_number(name, getattr(self, name), 0)
         for name in ("final_rate", "warmup", "mixing", "warping"):
             ensure_number(name, getattr(self, name), 0, 1)
-        ensure_number("decay_per_bit", self.decay_per_bit, 1e-9)
+        for name in ("decay_per_bit", "temperature"):
+            ensure_number(name, getattr(self, name), 1e-9)
         self._ensure_possible()
 
     def _ensure_possible(self) -> None:
