@@ -41,6 +41,9 @@ from ravn.training.straight_through import StraightThrough
 JUDGED, FOREIGN = 2000, 4000
 """Validation images and foreign images that judge."""
 
+KEYS = ("validation", "blended", "foreign", "agreement", "accuracy")
+"""What they say."""
+
 
 def capacity_bytes(task: Task, bits: float) -> int:
     """Payload bytes of the codes in a file of so many bits per parameter."""
@@ -123,6 +126,13 @@ def distance(teacher: nn.Module, network: nn.Module, batches: Sequence[Tensor]) 
     return sum(gaps) / sum(map(len, batches))
 
 
+@torch.no_grad()
+def agreement(teacher: nn.Module, network: nn.Module, batches: Sequence[Tensor]) -> float:
+    """Share of the images, in percent, that both put into the same class; what a temperature is judged by."""
+    same = sum(int((teacher(batch).argmax(1) == network(batch).argmax(1)).sum()) for batch in batches)
+    return 100 * same / sum(map(len, batches))
+
+
 class Jury:
     """Images that training has not seen."""
 
@@ -139,6 +149,7 @@ class Jury:
         """How near a network is to the float one."""
         sets = {"validation": self._inputs, "blended": self._blended, "foreign": self._foreign}
         found = {name: distance(self._task.model, network, batches) for name, batches in sets.items()}
+        found["agreement"] = agreement(self._task.model, network, self._foreign)
         return found | {"accuracy": top1_accuracy(network, self._validation, self._task.transform)}
 
 
@@ -153,12 +164,17 @@ def measure(task: Task, jury: Jury, wanted: Ingredients, bits: float, seed: int)
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """All rows in markdown, means over the seeds."""
-    lines = ["| what is changed | KL, validation | KL, blended | KL, foreign | accuracy % | seeds |", "|---" * 6 + "|"]
+    head = (
+        "| what is changed | KL, validation | KL, blended | KL, foreign | agreement %, foreign | accuracy % | seeds |"
+    )
+    lines = [head, "|---" * 7 + "|"]
     for name in dict.fromkeys(row["trial"] for row in rows):
         mine = [row for row in rows if row["trial"] == name]
-        mean = {key: statistics.fmean(r[key] for r in mine) for key in ("validation", "blended", "foreign", "accuracy")}
+        mean = {key: statistics.fmean(r[key] for r in mine) for key in KEYS}
         cells = [f"{mean[key]:.4f}" for key in ("validation", "blended", "foreign")]
-        lines.append(f"| {name} | {' | '.join(cells)} | {mean['accuracy']:.1f} | {len(mine)} |")
+        lines.append(
+            f"| {name} | {' | '.join(cells)} | {mean['agreement']:.1f} | {mean['accuracy']:.1f} | {len(mine)} |"
+        )
     return "\n".join(lines)
 
 

@@ -197,6 +197,7 @@ def test_the_loss_is_what_the_recipe_says(task: Task, *, batch_statistics: bool)
         learning_rate=0.0,
         fidelity=0.5,
         distillation=0.7,
+        temperature=2.5,
         labels=0.3,
         batch_statistics=batch_statistics,
     )
@@ -208,9 +209,10 @@ def test_the_loss_is_what_the_recipe_says(task: Task, *, batch_statistics: bool)
         reference, ours = (network[:2](inputs) for network in (teacher, student))
         goal, logits = (network(inputs).double() for network in (teacher, student))
     fidelity = sum(float((f - q).square().sum() / f.square().sum()) / 2 for f, q in ((reference, ours), (goal, logits)))
-    p, q = goal.softmax(1), logits.softmax(1)
-    divergence = float((p * (p.log() - q.log())).sum()) / len(inputs)
-    surprise = -sum(math.log(float(row[label])) for row, label in zip(q, labels, strict=True)) / len(inputs)
+    p, q = ((scores / 2.5).softmax(1) for scores in (goal, logits))
+    divergence = 2.5**2 * float((p * (p.log() - q.log())).sum()) / len(inputs)
+    likely = logits.softmax(1)
+    surprise = -sum(math.log(float(row[label])) for row, label in zip(likely, labels, strict=True)) / len(inputs)
     expected = 0.5 * fidelity + 0.7 * divergence + 0.3 * surprise
     assert trained.curve[0][1] == pytest.approx(expected, rel=1e-4)
 
@@ -292,7 +294,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(task: Task, parts: int) -> None
 
 def test_lambda_rises_while_the_gap_is_too_large_and_never_falls_below_zero(task: Task) -> None:
     inputs, labels = task.train.tensors
-    recipe = replace(FAST, fidelity=1.0, dual_rate=0.5, mixing=0.0, mixed_precision=False)
+    recipe = replace(FAST, fidelity=1.0, temperature=1.0, dual_rate=0.5, mixing=0.0, warping=0.0, mixed_precision=False)
     crushing = crushed(task.model, coarse_codecs(task.model))
     gaps = float(performance_gap(*(network.eval()(inputs) for network in (task.model, crushing))).detach())
     for tolerance, expected in ((0.0, 1 + 0.5 * gaps), (1e3, 0.0)):

@@ -27,7 +27,8 @@ class Recipe:
         warmup: share of all steps in which the rate rises from zero.
         fidelity: weight of L_fidelity (Eq. 6); 1 in the paper.
         distance: what L_fidelity sums up over layers, by its name in `ravn.distances.DISTANCES`.
-        tolerance: performance gap that lambda (Eq. 7) may leave, in nats; 0 and `dual_rate` 0 keep lambda at 1.
+        tolerance: performance gap that lambda (Eq. 7) may leave, in nats, at `temperature`; 0 and `dual_rate` 0 keep
+            lambda at 1.
         dual_rate: step of lambda's dual ascent per batch.
         distillation: weight of the KL divergence from the float network's outputs.
         temperature: divides logits in that divergence, and its square multiplies it (arXiv 1503.02531).
