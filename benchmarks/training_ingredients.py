@@ -64,9 +64,8 @@ TRIALS: Mapping[str, Ingredients] = {
     "labels .1 beside the outputs, nothing blended": _recipe(labels=0.1),
     "labels .3 beside the outputs, nothing blended": _recipe(labels=0.3),
     "nothing blended": _recipe(mixing=0.0),
-    "nothing warped": _recipe(warping=0.0),
-    "temperature 1": _recipe(temperature=1.0),
     "temperature 2": _recipe(temperature=2.0),
+    "temperature 4": _recipe(temperature=4.0),
     "L_fidelity, weight 1": _recipe(fidelity=1.0),
     "norms and biases as slow as the weights": _recipe(other_rate=1.0),
 }

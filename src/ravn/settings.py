@@ -86,7 +86,6 @@ PAPER = Settings(
         warmup=0.0,
         fidelity=1.0,
         distillation=0.0,
-        temperature=1.0,
         labels=1.0,
         batch_statistics=True,
     ),

@@ -27,7 +27,6 @@ REFUSED = [
     ({"weight_decay": -1.0}, "weight_decay = -1.0"),
     ({"decay_per_bit": 0.0}, "decay_per_bit = 0.0"),
     ({"temperature": 0.0}, "temperature = 0.0"),
-    ({"warping": -0.5}, "warping = -0.5 can't be trained; give a number from 0 to 1"),
     ({"mixing": 1.5}, "mixing = 1.5 can't be trained; give a number from 0 to 1"),
     ({"warmup": -0.1}, "warmup = -0.1"),
     ({"final_rate": 2.0}, "final_rate = 2.0"),

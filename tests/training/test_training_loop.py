@@ -24,7 +24,7 @@ from ravn.layers import set_weights
 from ravn.metrics import top1_accuracy
 from ravn.progress import Silent
 from ravn.task import Task
-from ravn.training import Recipe, Trained, train
+from ravn.training import Recipe, Trained, mixed, train
 from ravn.training.divergence import Place, check_gradients
 from ravn.training.loop import training_mode
 from ravn.training.objective import Objective
@@ -294,7 +294,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(task: Task, parts: int) -> None
 
 def test_lambda_rises_while_the_gap_is_too_large_and_never_falls_below_zero(task: Task) -> None:
     inputs, labels = task.train.tensors
-    recipe = replace(FAST, fidelity=1.0, temperature=1.0, dual_rate=0.5, mixing=0.0, warping=0.0, mixed_precision=False)
+    recipe = replace(FAST, fidelity=1.0, dual_rate=0.5, mixing=0.0, mixed_precision=False)
     crushing = crushed(task.model, coarse_codecs(task.model))
     gaps = float(performance_gap(*(network.eval()(inputs) for network in (task.model, crushing))).detach())
     for tolerance, expected in ((0.0, 1 + 0.5 * gaps), (1e3, 0.0)):
@@ -329,6 +329,25 @@ def test_the_rate_rises_straight_and_falls_to_the_final_rate(warmup: float, fina
 
 def test_a_rate_may_rise_all_the_way() -> None:
     assert [Recipe(warmup=1.0).rate(share) for share in (0.25, 1.0)] == [0.25, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(64, 3, 4, 4), (64, 5)])
+def test_mixed_inputs_lie_between_themselves_and_others(shape: tuple[int, ...]) -> None:
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    for share in (0.0, 0.5, 1.0):
+        blended = mixed(inputs, share, torch.Generator().manual_seed(2))
+        assert torch.equal(blended, mixed(inputs, share, torch.Generator().manual_seed(2)))
+        moved = (blended != inputs).flatten(1).any(1).float().mean()
+        assert abs(float(moved) - share) < 0.2
+        others = inputs[torch.randperm(64, generator=_after_draws(shape))]
+        assert ((blended - inputs).abs() <= 0.5 * (others - inputs).abs() + 1e-6).all()
+
+
+def _after_draws(shape: tuple[int, ...]) -> torch.Generator:
+    """The generator as it stands when the partners are drawn."""
+    generator = torch.Generator().manual_seed(2)
+    torch.rand((2, shape[0], *[1] * (len(shape) - 1)), generator=generator)
+    return generator
 
 
 @pytest.mark.parametrize("convolution", [nn.Conv1d, nn.Conv2d, nn.Conv3d])

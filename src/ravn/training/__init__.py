@@ -1,7 +1,7 @@
 """3 FINE-TUNE: the network trained back under its plan."""
 
 from ravn.training.loop import Trained, train
+from ravn.training.objective import mixed
 from ravn.training.recipe import Recipe
-from ravn.training.variety import mixed, varied
 
-__all__ = ["Recipe", "Trained", "mixed", "train", "varied"]
+__all__ = ["Recipe", "Trained", "mixed", "train"]

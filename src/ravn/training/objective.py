@@ -15,7 +15,6 @@ from ravn.task import Task
 from ravn.training import processes
 from ravn.training.compilation import Network, compiled
 from ravn.training.recipe import Recipe
-from ravn.training.variety import varied
 
 
 class Objective:
@@ -52,14 +51,14 @@ class Objective:
         Args:
             stored: images as they are stored, shape (batch, ...).
             labels: shape (batch,); looked at only where the recipe gives them weight.
-            generator: source of what varies the inputs.
+            generator: source of blends.
 
         Returns:
             The loss of the whole batch.
         """
         recipe, inputs = self._recipe, network_inputs(stored, self._transform, self._device)
-        if not recipe.labels:
-            inputs = varied(inputs, generator, mixing=recipe.mixing, warping=recipe.warping)
+        if recipe.mixing and not recipe.labels:
+            inputs = mixed(inputs, recipe.mixing, generator)
         # All processes compute equally many parts: their batch norms may wait for one another.
         count = min(recipe.accumulate, processes.smallest_share(len(inputs)))
         parts = zip(*(processes.share(tensor).tensor_split(count) for tensor in (inputs, labels)), strict=True)
@@ -104,6 +103,28 @@ def channels_last(model: nn.Module) -> nn.Module:
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def mixed(inputs: Tensor, share: float, generator: Generator) -> Tensor:
+    """Blend a share of the inputs with others of the batch (mixup, arXiv 1710.09412).
+
+    The float network has fitted its training images and is sure of them; between them it has more to teach
+    (arXiv 2106.05237).
+
+    Args:
+        inputs: network inputs, shape (batch, ...); such as are not numbers on a scale stay as they are.
+        share: of the inputs that are blended, in 0..1.
+        generator: source of the draws.
+
+    Returns:
+        Inputs of the same shape; each has at least half of its own.
+    """
+    if not inputs.is_floating_point():
+        return inputs
+    weight, chance = torch.rand((2, len(inputs), *[1] * (inputs.dim() - 1)), generator=generator)
+    weight = torch.where(chance < share, torch.maximum(weight, 1 - weight), 1.0).to(inputs)
+    other = torch.randperm(len(inputs), generator=generator).to(inputs.device)
+    return torch.lerp(inputs[other], inputs, weight)
 
 
 def computes_bfloat16(device: torch.device) -> bool:

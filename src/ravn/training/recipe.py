@@ -33,9 +33,8 @@ class Recipe:
         distillation: weight of the KL divergence from the float network's outputs.
         temperature: divides logits in that divergence, and its square multiplies it (arXiv 1503.02531).
         labels: weight of the cross-entropy with the labels; 0 never looks at them.
-        mixing: share of the inputs that are blended with others, half of it by patches (`ravn.training.varied`); with
-            labels none is, and inputs that are not numbers on a scale, such as tokens, never are.
-        warping: share of the pictures that are turned, zoomed, stretched and sheared; with labels none is.
+        mixing: share of the inputs that are blended with others; with labels none is, and inputs that are not numbers
+            on a scale, such as tokens, never are.
         refit_every: steps between two fits of steps, centroids and code lengths to the weights.
         mixed_precision: compute in bfloat16 where the hardware does; weights and losses stay in float32.
         compiled: train with `torch.compile`; it takes minutes at first, and on CPUs it saved 3 % of a step
@@ -63,10 +62,9 @@ class Recipe:
     tolerance: float = 0.0
     dual_rate: float = 0.0
     distillation: float = 1.0
-    temperature: float = 4.0
+    temperature: float = 1.0
     labels: float = 0.0
     mixing: float = 0.75
-    warping: float = 0.75
     refit_every: int = 50
     mixed_precision: bool = True
     batch_statistics: bool = False
@@ -80,7 +78,7 @@ class Recipe:
             ensure_number(name, getattr(self, name), 0)
         for name in ("fidelity", "distillation", "labels"):
             ensure_number(name, getattr(self, name), 0)
-        for name in ("final_rate", "warmup", "mixing", "warping"):
+        for name in ("final_rate", "warmup", "mixing"):
             ensure_number(name, getattr(self, name), 0, 1)
         for name in ("decay_per_bit", "temperature"):
             ensure_number(name, getattr(self, name), 1e-9)
