@@ -6,7 +6,8 @@
 `step` alternates our step with steps of float distillation (teacher and student forward, backward, AdamW) and prints
 the ratios of their medians. `ingredients` trains the equal step for a short while, each time with one thing changed,
 and judges by the float network's outputs on validation images and on images of another data set; the test images are
-not looked at. Rows are appended to `--out`; what stands there is not run again, and the table of all is printed.
+not looked at. Rows are appended to `--out`; what stands there, all figures of it, is not run again, and the table is
+printed.
 """
 
 import argparse
@@ -207,6 +208,7 @@ def main() -> None:
     task = replace(task, train=drawn(task.train, options.images, 0))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    rows = [row for row in rows if row.keys() >= set(KEYS)]
     for seed in options.seeds:
         for name in options.trials:
             if any(row["trial"] == name and row["seed"] == seed for row in rows):

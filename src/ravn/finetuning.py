@@ -204,7 +204,7 @@ def nearest_to_float(task: Task, candidates: Sequence[Coded], settings: Settings
 
 
 def _distance(judge: Judge, network: nn.Module, settings: Settings) -> float:
-    """L_RAVN (Eq. 7) with L_fidelity as heavy as training has it: what training neglects must not judge it."""
+    """L_RAVN (Eq. 7) as training has it, L_fidelity as heavy: what training neglects must not judge it."""
     fidelity, gap = judge.parts(network)
     return settings.recipe.fidelity * fidelity + settings.trade_off * gap
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from separable import coarse_codecs, payload_bytes, trained_task
+from torch.utils.data import TensorDataset
 
 from ravn import finetuning
 from ravn.allocators import UniformAllocator
@@ -18,7 +19,7 @@ from ravn.pipeline import compress
 from ravn.plan import Budget
 from ravn.progress import Silent
 from ravn.settings import Settings
-from ravn.stages import floor_of
+from ravn.stages import Coded, floor_of
 from ravn.task import Task
 from ravn.training import Recipe, train
 
@@ -124,3 +125,18 @@ def test_a_teacher_that_can_teach_nothing_is_refused_before_any_work(
     taught = replace(task, teacher=task.model, teacher_name="big")
     with pytest.raises(InputError, match=complaint):
         compress(taught, Budget(bits_per_weight=4.0), UniformAllocator(), Settings(recipe=recipe))
+
+
+@pytest.mark.parametrize(("temperature", "nearest"), [(1.0, 0), (4.0, 1)])
+def test_candidates_are_judged_at_the_temperature_of_the_training(temperature: float, nearest: int) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 3))
+    torch.nn.init.eye_(network[0].weight)
+    images = TensorDataset(torch.tensor([[6.0, 0.0, -6.0]]).repeat(8, 1), torch.zeros(8, dtype=torch.long))
+    # The first errs on a class that is improbable at temperature 1; the second, by less, on the likeliest one.
+    candidates = []
+    for bias in ([0.0, 0.0, 6.0], [-1.5, 0.0, 0.0]):
+        candidate = copy.deepcopy(network)
+        candidate[0].bias.data = network[0].bias.detach() + torch.tensor(bias)
+        candidates.append(Coded(candidate, {}, {}))
+    settings = Settings(recipe=Recipe(temperature=temperature))
+    assert finetuning.nearest_to_float(Task(network, images, images), candidates, settings) is candidates[nearest]
