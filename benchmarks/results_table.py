@@ -40,10 +40,10 @@ def row(result: Result) -> str:
 
 
 def options(result: Result) -> str:
-    """What distinguishes the command of a run: its budget, epochs, evaluations, teacher, its seed if that isn't 0."""
+    """What distinguishes the command of a run, in one order: budget, epochs, evaluations, teacher, a seed but 0."""
     words = [pair for pair in pairwise(shlex.split(result.command)) if pair[0] in DISTINCT]
     kept = [f"{word} {told(value)}" for word, value in words if (word, value) != ("--seed", "0")]
-    return " ".join(kept)
+    return " ".join(sorted(kept, key=lambda pair: DISTINCT.index(pair.split()[0])))
 
 
 def told(value: str) -> str:
