@@ -6,7 +6,8 @@
 A public checkpoint was trained on all training images, and is sure of its answers there: KL on them, blended or not, or
 on foreign images can rank recipes otherwise than test accuracy does. `float` trains a network of its own without
 `--aside` of the training images, and `trials` trains it back at `--bits` and judges on these. The test images are not
-looked at. Rows are appended to `--out`; what stands there is not run again, and the table is printed.
+looked at. `float` goes on from its checkpoint beside the weights. Rows are appended to `--out`; what stands there is
+not run again - give other weights another file - and the table is printed.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from ravn.adapters import make_task
 from ravn.adapters.weights import weights_bytes
 from ravn.batches import calibration_inputs, in_order, network_inputs
 from ravn.batchnorm import NORM_IMAGES, reestimated
+from ravn.cli.progress import Bars
 from ravn.task import Task
 from ravn.training.from_scratch import FloatRecipe, train_from_scratch
 from ravn.writing import write_atomic
@@ -101,7 +103,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--aside", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, help="24 of the float network, 3 of a trial")
     parser.add_argument("--bits", type=float, default=1.0)
-    parser.add_argument("--trials", nargs="+", default=list(TRIALS), metavar="NAME")
+    parser.add_argument("--trials", nargs="+", default=list(TRIALS), choices=TRIALS, metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("runs/unseen.jsonl"))
     return parser.parse_args()
 
@@ -110,10 +112,14 @@ def main() -> None:
     """Train what is asked for."""
     options = arguments()
     weights = options.weights if options.what == "trials" else None
-    task = make_task(options.model, options.data, weights=weights, normalize=options.normalize)
+    untrained = weights is None
+    task = make_task(
+        options.model, options.data, weights=weights, normalize=options.normalize, pretrained=not untrained
+    )
     task = set_aside(task, options.aside)
-    if options.what == "float":
-        train_from_scratch(task, FloatRecipe(epochs=options.epochs or 24), seed=0)
+    if untrained:
+        checkpoint = options.weights.with_suffix(".checkpoint")
+        train_from_scratch(task, FloatRecipe(epochs=options.epochs or 24), checkpoint=checkpoint, progress=Bars())
         write_atomic(options.weights, weights_bytes(task.model))
         print(Unseen(task).figures(task.model))
         return
