@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
+from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset, default_collate
 
 from ravn.task import Task
 
@@ -42,6 +42,17 @@ def drawn(dataset: Dataset[Any], count: int, seed: int) -> Dataset[Any]:
     if isinstance(dataset, TensorDataset):
         return TensorDataset(*(tensor[rows] for tensor in dataset.tensors))
     return Subset(dataset, rows.tolist())
+
+
+def taught(task: Task) -> Dataset[Any]:
+    """The images that training learns outputs on: the training images, and the unlabeled ones where there are any."""
+    if task.unlabeled is None:
+        return task.train
+    both = (task.train, task.unlabeled)
+    first, second = (d.tensors if isinstance(d, TensorDataset) else () for d in both)
+    if first and second:
+        return TensorDataset(*map(torch.cat, zip(first, second, strict=True)))
+    return ConcatDataset(both)
 
 
 def in_order(dataset: Dataset[Any], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

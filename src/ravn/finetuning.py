@@ -63,7 +63,7 @@ def most_trainable(
         return plans[0]
     images = max(round(min(TRIAL_SHARE * settings.recipe.epochs, LONGEST_TRIAL) * size(task.train)), 1)
     epochs = -(-images // size(task.train))
-    short = replace(task, train=drawn(task.train, -(-images // epochs), settings.seed))
+    short = replace(task, train=drawn(task.train, -(-images // epochs), settings.seed), unlabeled=None)
     trial = replace(settings, recipe=replace(settings.recipe, epochs=epochs))
     judge, losses = _judge(task, settings), []
     for number, plan in enumerate(plans):
@@ -226,11 +226,13 @@ def _judge(task: Task, settings: Settings) -> Judge:
 
 
 def ensure_teachable(task: Task, recipe: Recipe) -> None:
-    """A teacher is another network: its outputs can be imitated, its layers can't.
+    """A teacher is another network: its outputs can be imitated, its layers can't. Unlabeled images have no labels.
 
     Raises:
-        InputError: the recipe trains nothing, or not by the teacher's outputs alone.
+        InputError: the recipe trains nothing, or not by the teacher's outputs alone, or by labels that aren't there.
     """
+    if task.unlabeled is not None:
+        _ensure_label_free(task.unlabeled_name, recipe)
     if task.teacher is None:
         return
     if not recipe.epochs:
@@ -239,4 +241,14 @@ def ensure_teachable(task: Task, recipe: Recipe) -> None:
         raise InputError(
             f"the teacher {task.teacher_name} can't teach: only outputs are imitated, and this recipe weighs them"
             f" {recipe.distillation:g} and L_fidelity {recipe.fidelity:g}; take the default preset"
+        )
+
+
+def _ensure_label_free(name: str, recipe: Recipe) -> None:
+    if not recipe.epochs:
+        raise InputError(f"the unlabeled images of {name} are for training, and no epochs of it were asked for")
+    if recipe.labels:
+        raise InputError(
+            f"the unlabeled images of {name} have no labels, and this recipe weighs them {recipe.labels:g};"
+            " take the default preset"
         )

@@ -329,6 +329,7 @@ class _Run:
             epochs=settings.recipe.epochs,
             trained=self.trained,
             teacher=task.teacher_name,
+            unlabeled=task.unlabeled_name,
             outdone=self.allocation.outdone,
             preset=settings.preset,
             splits=self._splits(),
@@ -345,6 +346,7 @@ class _Run:
         task, settings = self.task, self.settings
         splits = {
             "train": size(task.train) if settings.recipe.epochs else 0,
+            **({"unlabeled": size(task.unlabeled)} if task.unlabeled is not None else {}),
             "calibration": sum(len(b) for b in self.inputs.calibration),
             "search": sum(len(b) for b in self.inputs.search),
             "holdout": sum(len(b) for b in self.inputs.holdout),

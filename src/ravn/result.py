@@ -112,7 +112,7 @@ class Result:
         trained: whether the weights in the file are what training gave; if not, the untrained ones were nearer to the
             float network. Norms and biases may have been trained under them.
         preset: name of the preset.
-        splits: number of images in each of train, calibration, validation and test.
+        splits: number of images in each of train, calibration, validation and test, and of unlabeled ones.
         rows: headline table.
         layers: one report per layer, in the order of the network.
         search_curve: (evaluation number, best loss so far) where it improved; the loss is L_RAVN
@@ -125,6 +125,7 @@ class Result:
         outdone: whether a cheap plan - the knapsack's or the equal one - was better on holdout images than the plan of
             the search, by its scores or once both were rounded, and was taken.
         teacher: name of the network whose outputs training imitated; "" for the float network itself.
+        unlabeled: name of the data whose images training saw as well, without labels; "" for none.
     """
 
     model: str
@@ -153,6 +154,7 @@ class Result:
     command: str = ""
     outdone: bool = False
     teacher: str = ""
+    unlabeled: str = ""
 
     def __post_init__(self) -> None:
         if not self.rows:

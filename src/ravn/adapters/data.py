@@ -12,12 +12,13 @@ from torch.utils.data import Dataset, TensorDataset
 from ravn.adapters import imagenet100
 from ravn.adapters.augmentation import crop_and_flip, shift
 from ravn.adapters.digits import read_digits
-from ravn.adapters.folders import read_folders
+from ravn.adapters.folders import pictures_below, read_folders
 from ravn.adapters.hub import read_hub
 from ravn.adapters.normalization import KNOWN, Normalization, normalization_of, parse_normalization
 from ravn.adapters.parquet import read_parquet
 from ravn.adapters.pictures import SMALL, decoded_dataset, shorter_side
 from ravn.adapters.splits import Collection, collect
+from ravn.batches import fetch
 from ravn.errors import InputError
 
 FORMS = "digits, cifar10[:DIR], cifar100[:DIR], imagenet100:DIR, imagefolder:DIR or hf:NAME"
@@ -112,6 +113,31 @@ def load_data(name: str, *, normalize: str | None = None, preprocessing: Mapping
         InputError: there is no such data, it is empty or unlabelled, or `normalize` is not understood.
     """
     return open_data(name).prepare(normalize, preprocessing or {})
+
+
+def load_unlabeled(name: str, beside: ImageData) -> Dataset[Any]:
+    """Find images whose labels don't matter, to be stored as other ones are.
+
+    Args:
+        name: as for `open_data`, of which the training images are taken; "imagefolder:DIR" needs no folders of classes:
+            all pictures below it are taken.
+        beside: the images that they are to be seen beside.
+
+    Raises:
+        InputError: there is no such data, it is empty, or its images have another shape.
+    """
+    family, _, place = name.partition(":")
+    try:
+        if family == "imagefolder" and place:
+            images = decoded_dataset(pictures_below(_folder(name, place), name), beside.preprocessing["size"])
+        else:
+            images = open_data(name).prepare(None, beside.preprocessing).train
+    except InputError as error:
+        raise InputError(str(error).replace("--data", "--unlabeled", 1)) from error
+    theirs, ours = (tuple(fetch(dataset, [0])[0].shape[1:]) for dataset in (images, beside.train))
+    if theirs != ours:
+        raise InputError(f"--unlabeled {name} has images of shape {theirs}; those of the data have {ours}")
+    return images
 
 
 def _folder(name: str, place: str) -> Path:

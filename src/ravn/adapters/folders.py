@@ -44,6 +44,18 @@ def read_folders(
     return read, first
 
 
+def pictures_below(folder: Path, source: str) -> Examples:
+    """All pictures below a folder, without regard to classes; the label of each is 0.
+
+    Raises:
+        InputError: there are none.
+    """
+    files = _pictures(folder)
+    if not files:
+        raise InputError(f"--data {source} is empty: {folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return Examples(files, [0] * len(files))
+
+
 def _wanted(found: Sequence[str], only: Collection[str], folder: Path, source: str) -> list[str]:
     missing = sorted(set(only) - set(found))
     if missing:
@@ -57,11 +69,15 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
 def _examples(folder: Path, classes: Sequence[str]) -> Examples:
     files: list[Path] = []
     labels: list[int] = []
     for number, name in enumerate(classes):
-        found = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = _pictures(folder / name)
         files += found
         labels += [number] * len(found)
     return Examples(files, labels)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ravn.adapters.data import ImageData, Opened, open_data
+from ravn.adapters.data import ImageData, Opened, load_unlabeled, open_data
 from ravn.adapters.networks import build_model, own_preprocessing
 from ravn.adapters.weights import fill_weights, load_weights, of_classes
 from ravn.batches import fetch
@@ -22,6 +22,7 @@ def make_task(
     seed: int = 0,
     pretrained: bool = True,
     teacher: str | None = None,
+    unlabeled: str | None = None,
 ) -> Task:
     """Build a network, fill in its weights, and find its images.
 
@@ -34,6 +35,7 @@ def make_task(
         seed: of the initial weights, where nothing fills them.
         pretrained: False leaves the initial weights where no file is given, for training.
         teacher: network that training imitates: NAME=FILE, or NAME where it brings weights; it sees the same inputs.
+        unlabeled: name of data whose images training learns outputs on as well; see `load_unlabeled`.
 
     Raises:
         InputError: a name is unknown, weights don't fit the network, or its outputs don't match the classes.
@@ -56,12 +58,19 @@ def make_task(
         transform=images.transform,
         augment=images.augment,
         model_name=model,
-        data_name=data.partition(":")[0] if not data.startswith(("hf:", "imagefolder:")) else data,
+        data_name=_short(data),
         preprocessing=images.preprocessing,
         classes=images.classes,
         teacher=teaching,
         teacher_name=taught_by,
+        unlabeled=None if unlabeled is None else load_unlabeled(unlabeled, images),
+        unlabeled_name=_short(unlabeled or ""),
     )
+
+
+def _short(data: str) -> str:
+    """Name of data without the folder of a known data set."""
+    return data if data.startswith(("hf:", "imagefolder:")) else data.partition(":")[0]
 
 
 def _network(model: str, weights: Path | None, opened: Opened, *, pretrained: bool) -> nn.Module:

@@ -52,6 +52,7 @@ def compress(  # noqa: PLR0913 - one option each
     workers: given.Workers = None,
     epochs: given.Epochs = None,
     teacher: given.Teacher = None,
+    unlabeled: given.Unlabeled = None,
     tensorboard: TensorBoard = False,
     compile_network: Compile = False,
     preset: given.Preset = "default",
@@ -80,7 +81,9 @@ def compress(  # noqa: PLR0913 - one option each
 
     def task() -> Task:
         """The network and its images."""
-        return make_task(model, data, weights=weights, normalize=normalize, seed=seed, teacher=teacher)
+        return make_task(
+            model, data, weights=weights, normalize=normalize, seed=seed, teacher=teacher, unlabeled=unlabeled
+        )
 
     job = Job(task, decider, settings, options, baselines, tensorboard)
     with processes.joined(settings.device), connected(settings.workers):

@@ -73,6 +73,14 @@ Teacher = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Unlabeled = Annotated[
+    str | None,
+    typer.Option(
+        help="More images, without labels, that training learns the outputs on: named as --data, or any folder.",
+        metavar="DATA",
+        rich_help_panel=TRAINING,
+    ),
+]
 Preset = Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")]
 Baselines = Annotated[bool, typer.Option("--baselines", help="Also measure fixed-rate baselines.")]

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ravn.batches import calibration_inputs, shuffled, size
+from ravn.batches import calibration_inputs, shuffled, size, taught
 from ravn.batchnorm import NORM_IMAGES, reestimated
 from ravn.codecs import CodebookCodec, Codec
 from ravn.metrics.accuracy import top1_accuracy
@@ -83,6 +83,8 @@ def train(
     # Compiled or not, it is the same run.
     recipe_told = {name: value for name, value in asdict(recipe).items() if name != "compiled"}
     about = {"recipe": recipe_told, "seed": seed, "capacity_bytes": capacity_bytes, "plan": plan}
+    if task.unlabeled is not None:
+        about |= {"unlabeled": task.unlabeled_name, "unlabeled_images": size(task.unlabeled)}
     former = processes.from_first(checkpoint.read_bytes() if checkpoint is not None and checkpoint.exists() else None)
     run.begin(former, about, seed=seed, source=str(checkpoint))
     for epoch in range(len(run.curve), recipe.epochs):
@@ -110,7 +112,8 @@ class _Training:
         self.quantized = StraightThrough(self.model, codecs, capacity_bytes, latents)
         others = {n: p for n, p in self.model.named_parameters() if n not in latents}
         self._moved = self.quantized.latents | others
-        self.steps = max(-(-size(task.train) // recipe.batch_size), 1)
+        self._images = taught(task)
+        self.steps = max(-(-size(self._images) // recipe.batch_size), 1)
         peak = recipe.peak(8 * capacity_bytes / self._weights, recipe.epochs * self.steps)
         groups = [
             {"params": self.quantized.parameters(), "weight_decay": recipe.weight_decay, "peak": peak},
@@ -144,7 +147,7 @@ class _Training:
         """One pass over the training images; returns the mean loss."""
         recipe = self._recipe
         training_mode(self.model, batch_statistics=recipe.batch_statistics)
-        batches = shuffled(self._task.train, recipe.batch_size, generator)
+        batches = shuffled(self._images, recipe.batch_size, generator)
         total, step = 0.0, -1
         for step, batch in enumerate(progress.track(batches, f"epoch {number + 1}/{recipe.epochs}", self.steps)):
             done = number * self.steps + step + 1
