@@ -48,11 +48,12 @@ def taught(task: Task) -> Dataset[Any]:
     """The images that training learns outputs on: the training images, and the unlabeled ones where there are any."""
     if task.unlabeled is None:
         return task.train
-    both = (task.train, task.unlabeled)
-    first, second = (d.tensors if isinstance(d, TensorDataset) else () for d in both)
-    if first and second:
-        return TensorDataset(*map(torch.cat, zip(first, second, strict=True)))
-    return ConcatDataset(both)
+    if isinstance(task.train, TensorDataset) and isinstance(task.unlabeled, TensorDataset):
+        inputs, labels = task.train.tensors
+        more = task.unlabeled.tensors[0]
+        none = labels.new_full((len(more), *labels.shape[1:]), -1)
+        return TensorDataset(torch.cat([inputs, more]), torch.cat([labels, none]))
+    return ConcatDataset([task.train, task.unlabeled])
 
 
 def in_order(dataset: Dataset[Any], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -42,8 +42,8 @@ class Task:
         teacher: network of the same inputs and classes whose outputs training imitates, such as a larger one; None for
             the float network itself.
         teacher_name: name of the teacher, for reports.
-        unlabeled: data set of (input, label) whose inputs training learns the outputs on as well, such as pictures of
-            other classes; these labels are never looked at. None for the training images alone.
+        unlabeled: data set of (input, anything), stored as `train` is, whose inputs training learns the outputs on as
+            well, such as pictures of other classes; None for the training images alone.
         unlabeled_name: name of these data, for reports.
     """
 

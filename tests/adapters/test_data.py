@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from ravn.adapters import build_model, imagenet100, load_data, make_task
 from ravn.adapters.augmentation import crop_and_flip, shift
-from ravn.adapters.data import open_data
+from ravn.adapters.data import load_unlabeled, open_data
 from ravn.adapters.normalization import Normalization, parse_normalization
 from ravn.adapters.pictures import decode
 from ravn.adapters.weights import fill_weights, of_classes
@@ -101,6 +101,23 @@ def test_a_network_may_bring_its_size_and_normalization(folders: Path) -> None:
     assert load_data(f"imagefolder:{folders}", normalize="cifar10", preprocessing=brought).transform == (
         parse_normalization("cifar10")
     )
+
+
+def test_unlabeled_images_are_stored_as_those_that_they_are_seen_beside(folders: Path, parquet: Path) -> None:
+    beside = load_data(f"cifar10:{parquet}")
+    everything = load_unlabeled(f"imagefolder:{folders}", beside)
+    assert size(everything) == 36
+    assert fetch(everything, range(36))[0].shape == (36, 3, 8, 8)
+    training = load_unlabeled(f"hf:{parquet}", beside)
+    assert torch.equal(*(fetch(d, range(54))[0] for d in (training, beside.train)))
+
+
+def test_unlabeled_images_that_dont_fit_or_are_none_are_told(folders: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--unlabeled digits has images of shape \(1, 8, 8\); .* have \(3, 40, 40\)"):
+        load_unlabeled("digits", load_data(f"imagefolder:{folders}"))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="^--unlabeled imagefolder:.* is empty"):
+        load_unlabeled(f"imagefolder:{tmp_path / 'none'}", load_data("digits"))
 
 
 def test_digits_are_split_without_overlap_and_need_no_download() -> None:

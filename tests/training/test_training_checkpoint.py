@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from separable import Tracked, coarse_codecs, payload_bytes, small_network
+from separable import Tracked, coarse_codecs, noisy_patterns, payload_bytes, small_network
 from torch import nn
 
 from ravn.errors import InputError, RavnError
@@ -74,6 +74,12 @@ def test_the_checkpoint_of_another_run_is_refused(task: Task, tmp_path: Path, ch
     with pytest.raises(InputError, match="is not a checkpoint of this run; delete it"):
         run(task, tmp_path / "checkpoint.pt", **change)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_the_checkpoint_of_a_run_with_other_images_is_refused(task: Task, tmp_path: Path) -> None:
+    interrupted(task, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match="is not a checkpoint of this run"):
+        run(replace(task, unlabeled=noisy_patterns(64, 2)), tmp_path / "checkpoint.pt")
 
 
 def test_the_checkpoint_of_another_network_is_refused(task: Task, tmp_path: Path) -> None:

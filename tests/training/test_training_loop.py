@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from separable import Tracked, coarse_codecs, noisy_patterns, payload_bytes
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 from ravn.batches import calibration_inputs
 from ravn.batchnorm import NORM_IMAGES, reestimated
@@ -183,6 +183,18 @@ def test_without_their_weight_the_labels_are_never_looked_at(task: Task) -> None
     assert same(run(task, recipe).latents, run(unlabelled, recipe).latents)
     with pytest.raises(IndexError, match="-1"):
         run(unlabelled, replace(recipe, labels=0.1))
+
+
+def test_training_learns_the_outputs_on_unlabeled_images_too(task: Task) -> None:
+    inputs, labels = task.train.tensors
+    few = replace(task, train=TensorDataset(inputs[:64], labels[:64]))
+    recipe = replace(FAST, epochs=4)
+    whole = run(replace(task, train=TensorDataset(inputs, labels)), recipe)
+    for unlabeled in (TensorDataset(inputs[64:]), Subset(task.train, range(64, len(labels)))):
+        more = run(replace(few, unlabeled=unlabeled), recipe)
+        assert same(more.latents, whole.latents)
+        assert more.curve == whole.curve
+    assert not same(run(few, recipe).latents, whole.latents)
 
 
 @pytest.mark.parametrize("batch_statistics", [False, True])

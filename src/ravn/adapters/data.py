@@ -126,12 +126,12 @@ def load_unlabeled(name: str, beside: ImageData) -> Dataset[Any]:
     Raises:
         InputError: there is no such data, it is empty, or its images have another shape.
     """
-    family, _, place = name.partition(":")
+    (family, _, place), side = name.partition(":"), beside.preprocessing["size"]
     try:
         if family == "imagefolder" and place:
-            images = decoded_dataset(pictures_below(_folder(name, place), name), beside.preprocessing["size"])
+            images = decoded_dataset(pictures_below(_folder(name, place), name), side)
         else:
-            images = open_data(name).prepare(None, beside.preprocessing).train
+            images = open_data(name).prepare(None, {"size": side}).train
     except InputError as error:
         raise InputError(str(error).replace("--data", "--unlabeled", 1)) from error
     theirs, ours = (tuple(fetch(dataset, [0])[0].shape[1:]) for dataset in (images, beside.train))
