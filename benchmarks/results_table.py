@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ravn.result import Result
 
-DISTINCT = ("--bits", "--bytes", "--ratio", "--epochs", "--evaluations", "--teacher", "--seed")
+DISTINCT = ("--bits", "--bytes", "--ratio", "--epochs", "--evaluations", "--teacher", "--unlabeled", "--seed")
 HEAD = (
     "| network | allocator | epochs | file bytes | bits per weight | ratio | test accuracy % | against float"
     " | `ravn compress ...` with |"
@@ -40,14 +40,17 @@ def row(result: Result) -> str:
 
 
 def options(result: Result) -> str:
-    """What distinguishes the command of a run, in one order: budget, epochs, evaluations, teacher, a seed but 0."""
+    """What distinguishes the command of a run, in one order: budget, epochs, evaluations, teacher, images, seed but 0."""
     words = [pair for pair in pairwise(shlex.split(result.command)) if pair[0] in DISTINCT]
-    kept = [f"{word} {told(value)}" for word, value in words if (word, value) != ("--seed", "0")]
+    kept = [f"{word} {told(word, value)}" for word, value in words if (word, value) != ("--seed", "0")]
     return " ".join(sorted(kept, key=lambda pair: DISTINCT.index(pair.split()[0])))
 
 
-def told(value: str) -> str:
-    """A value without the folders of its files."""
+def told(option: str, value: str) -> str:
+    """A value without folders."""
+    if option == "--unlabeled":
+        name, colon, _ = value.partition(":")
+        return f"{name}{colon}DIR" if colon else name
     name, equals, file = value.partition("=")
     return f"{name}{equals}{Path(file).name}" if equals else value
 

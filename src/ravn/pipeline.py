@@ -10,7 +10,7 @@ from torch import nn
 from ravn import finetuning, stages
 from ravn.allocators.problem import Allocation, Allocator
 from ravn.artifact import pack
-from ravn.batches import size
+from ravn.batches import size, taught
 from ravn.codecs import Codec
 from ravn.deciding import Decision, decide, limits_of
 from ravn.errors import BudgetError, InputError
@@ -268,7 +268,7 @@ class _Run:
             self.limits.limit_bytes,
             settings=settings,
             checkpoint=checkpoint,
-            progress=Later(self.progress, done * -(-size(self.task.train) // settings.recipe.batch_size)),
+            progress=Later(self.progress, done * -(-size(taught(self.task)) // settings.recipe.batch_size)),
         )
         self.curve += [(done + epoch, loss, accuracy) for epoch, loss, accuracy in trained.curve]
         self._spent("training", start)

@@ -116,7 +116,7 @@ def test_unlabeled_images_that_dont_fit_or_are_none_are_told(folders: Path, tmp_
     with pytest.raises(InputError, match=r"--unlabeled digits has images of shape \(1, 8, 8\); .* have \(3, 40, 40\)"):
         load_unlabeled("digits", load_data(f"imagefolder:{folders}"))
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match="^--unlabeled imagefolder:.* is empty"):
+    with pytest.raises(InputError, match=r"^--unlabeled imagefolder:.* is empty"):
         load_unlabeled(f"imagefolder:{tmp_path / 'none'}", load_data("digits"))
 
 

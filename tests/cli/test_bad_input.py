@@ -42,7 +42,10 @@ def words(changes: dict[str, object], out: Path, weights: Path) -> list[object]:
         ({"--workers": "0"}, "--workers '0' is neither a number of workers nor the address of a Ray cluster"),
         ({"--workers": "localhost"}, "give a number from 1 to 1024, or auto, HOST:PORT or ray://HOST:PORT"),
         ({"--unlabeled": "digits"}, "the unlabeled images of digits are for training, and no epochs of it were asked"),
-        ({"--unlabeled": "digits", "--preset": "paper", "--epochs": "1"}, "digits have no labels, and this recipe weighs"),
+        (
+            {"--unlabeled": "digits", "--preset": "paper", "--epochs": "1"},
+            "digits have no labels, and this recipe weighs",
+        ),
         ({"--unlabeled": "cifar10:/no/such/folder"}, "--unlabeled cifar10:/no/such/folder: there is no folder"),
         ({"--unlabeled": "digit"}, "there is no data 'digit'"),
         ({"--bits": None}, "give exactly one of --bits, --bytes and --ratio; got none"),
