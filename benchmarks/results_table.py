@@ -40,7 +40,7 @@ def row(result: Result) -> str:
 
 
 def options(result: Result) -> str:
-    """What distinguishes the command of a run, in one order: budget, epochs, evaluations, teacher, images, seed but 0."""
+    """What tells the command of a run from others, in one order: budget, epochs, evaluations, teacher, images, seed."""
     words = [pair for pair in pairwise(shlex.split(result.command)) if pair[0] in DISTINCT]
     kept = [f"{word} {told(word, value)}" for word, value in words if (word, value) != ("--seed", "0")]
     return " ".join(sorted(kept, key=lambda pair: DISTINCT.index(pair.split()[0])))
