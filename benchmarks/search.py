@@ -96,11 +96,12 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
     inputs = stages.draw_inputs(task, settings)
     known = f"{task.model_name.replace(':', '-')}-{bits}-{seed}"
     stem = f"{known}-{options.side}" if options.side else known
+    stem = f"{stem}-clusters-{options.clusters}" if options.clusters else stem
     kept = options.out / f"{stem}.pt"
     if kept.exists():
         prepared = torch.load(kept, weights_only=False)
     else:
-        prepared = prepare(task.model, layers, inputs.calibration, clusters=0, capacity_bytes=capacity)
+        prepared = prepare(task.model, layers, inputs.calibration, clusters=options.clusters, capacity_bytes=capacity)
         torch.save(prepared, kept)
     names = [layer.name for layer in layers]
     warm = options.temperature
@@ -152,16 +153,17 @@ def measured(name: str, seed: int, found: Case) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean and spread over the seeds, by network, budget and method, in markdown."""
-    names = ("model", "side", "bits", "images", "mixing", "temperature", "holdout", "limit", "method")
+    names = ("model", "side", "clusters", "bits", "images", "mixing", "temperature", "holdout", "limit", "method")
     keys = dict.fromkeys(tuple(row.get(name) for name in names) for row in rows)
-    head = "network | pixels | bits | images | mixing | temperature | holdout | evaluations | method"
-    lines = [f"| {head} | search loss | judged loss | foreign images | seeds |", "|---" * 13 + "|"]
+    head = "network | pixels | clusters | bits | images | mixing | temperature | holdout | evaluations | method"
+    lines = [f"| {head} | search loss | judged loss | foreign images | seeds |", "|---" * 14 + "|"]
     for key in keys:
         mine = [row for row in rows if tuple(row.get(name) for name in names) == key]
         cells = (
             key[0],
             key[1] or "all",
-            *key[2:],
+            key[2] or "-",
+            *key[3:],
             *(spread(r.get(figure, float("nan")) for r in mine) for figure in ("search", "judged", "foreign")),
         )
         lines.append("| " + " | ".join(map(str, cells)) + f" | {len(mine)} |")
@@ -190,6 +192,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=2.0, help="of the performance gap of search and holdout")
     parser.add_argument("--mixing", type=float, default=1.0, help="share of these images that are blended with others")
     parser.add_argument("--foreign", help="data whose training images judge the plans as well")
+    parser.add_argument("--clusters", type=int, default=0, help="k-means clusters of a layer; 0 decides about layers")
     parser.add_argument("--side", type=int, help="cut the images to a central square of so many pixels: cheap trials")
     parser.add_argument("--judged", type=int, default=2048, help="images that judge the plans")
     parser.add_argument("--out", type=Path, default=Path("runs/search"))
@@ -209,7 +212,7 @@ def main() -> None:
             found = case(task, bits, seed, options)
             for name in options.methods:
                 about = {"model": options.model, "bits": bits, "seed": seed, "images": options.images}
-                about |= {"side": options.side, "holdout": options.holdout}
+                about |= {"side": options.side, "clusters": options.clusters, "holdout": options.holdout}
                 about |= {"mixing": options.mixing, "temperature": options.temperature}
                 row = about | {"limit": options.evaluations} | measured(name, seed, found)
                 print(json.dumps(row), flush=True)

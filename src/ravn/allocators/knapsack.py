@@ -8,7 +8,7 @@ import numpy as np
 
 from ravn.allocators.ledger import Ledger
 from ravn.allocators.problem import Allocation, Problem, Selection
-from ravn.allocators.selections import Floats, Ints, Table, filled, sizes, smallest, table_of
+from ravn.allocators.selections import Floats, Ints, Table, distortions, filled, sizes, smallest, table_of
 from ravn.allocators.sensitivity import believed, measure
 from ravn.errors import BudgetError
 
@@ -92,17 +92,21 @@ def _backtracked(choices: list[_Column], extras: list[Ints], left: int) -> Selec
 
 
 def cheap_plans(ledger: Ledger) -> dict[Selection, Table]:
-    """Measure sensitivities, and solve the knapsack on them, trusted more and less.
+    """Measure sensitivities beside the equal plan or that of least distortion, and solve the knapsack on them.
 
     Raises:
         BudgetError: even the smallest choices exceed the capacity.
     """
     problem = ledger.problem
     smallest(problem)
-    measured = measure(ledger)
-    plans: dict[Selection, Table] = {}
+    damage = distortions(problem)
+    table = table_of(problem, damage)
+    guessed = solve(damage, sizes(problem), problem.capacity_bytes)
+    base = ranked(ledger, {problem.equal, guessed}, table)[0]
+    measured = measure(ledger, base=base)
+    plans = {guessed: table}
     for trust in TRUSTS:
-        values = believed(problem, measured, trust)
+        values = believed(problem, measured, trust, base)
         plans.setdefault(solve(values, sizes(problem), problem.capacity_bytes), table_of(problem, values))
     return plans
 

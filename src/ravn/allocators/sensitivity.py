@@ -21,7 +21,12 @@ _TINY = 1e-12
 
 
 def measure(
-    ledger: Ledger, *, share: float = _SHARE, rates: int = _MOST_RATES, span: tuple[Selection, Selection] | None = None
+    ledger: Ledger,
+    *,
+    share: float = _SHARE,
+    rates: int = _MOST_RATES,
+    base: Selection | None = None,
+    span: tuple[Selection, Selection] | None = None,
 ) -> list[list[float]]:
     """Predict the loss increase of every (unit, choice).
 
@@ -32,6 +37,7 @@ def measure(
         ledger: pays for the measurements.
         share: largest share of the evaluations left that may be spent.
         rates: most choices measured per unit.
+        base: plan beside which choices are measured; None for the equal one.
         span: equal selections of the smallest and the largest of several budgets.
 
     Returns:
@@ -41,7 +47,7 @@ def measure(
     count = min(rates, int(share * ledger.left - 1) // max(1, len(problem.units)))
     if count < 1:
         return [_monotone(np.array(row)).tolist() for row in distortions(problem)]
-    points, raises = _beside(ledger, count) if span is None else _alone(ledger, count, span)
+    points, raises = _beside(ledger, base or problem.equal, count) if span is None else _alone(ledger, count, span)
     floor = max(
         _TINY,
         1e-3 * float(np.median([r for row in raises for r in row if np.isfinite(r)] or [0.0])),
@@ -50,8 +56,10 @@ def measure(
     return [_row(problem, i, points[i], row) for i, row in enumerate(known)]
 
 
-def believed(problem: Problem, values: Sequence[Sequence[float]], trust: float) -> list[list[float]]:
-    """Measured losses, drawn towards those under which the equal selection is the best one.
+def believed(
+    problem: Problem, values: Sequence[Sequence[float]], trust: float, base: Selection | None = None
+) -> list[list[float]]:
+    """Measured losses, drawn towards those under which a cheap selection is the best one.
 
     At low rates, how one rounding happens to fall moves the loss by as much as a unit's choice does, and a knapsack
     on the measurements alone picks the luck. Steps by sensitivity are near the optimum there (docs/experiments.md): if
@@ -61,13 +69,14 @@ def believed(problem: Problem, values: Sequence[Sequence[float]], trust: float) 
         problem: units and the equal selection.
         values: measured losses, one row per unit; their scale doesn't matter.
         trust: share of the measurements in the geometric mean, 0 to 1.
+        base: the cheap selection; None for the equal one.
 
     Returns:
         Rows like those of `values`, in a scale of their own.
     """
     rows = []
-    for unit, equal, row in zip(problem.units, problem.equal, values, strict=True):
-        low, high = max(equal - _NEIGHBOURHOOD, 0), min(equal + _NEIGHBOURHOOD, len(unit.choices) - 1)
+    for unit, chosen, row in zip(problem.units, base or problem.equal, values, strict=True):
+        low, high = max(chosen - _NEIGHBOURHOOD, 0), min(chosen + _NEIGHBOURHOOD, len(unit.choices) - 1)
         damage = np.array([max(choice.distortion, _TINY) for choice in unit.choices])
         more_bytes = unit.choices[high].size_bytes - unit.choices[low].size_bytes
         fair = damage * max(more_bytes, 1) / max(float(damage[low] - damage[high]), _TINY)
@@ -75,26 +84,26 @@ def believed(problem: Problem, values: Sequence[Sequence[float]], trust: float) 
     return rows
 
 
-def _beside(ledger: Ledger, count: int) -> tuple[list[list[int]], list[list[float]]]:
-    """Choices of every unit, and their increases over its floating point while all others are in the equal selection.
+def _beside(ledger: Ledger, base: Selection, count: int) -> tuple[list[list[int]], list[list[float]]]:
+    """Choices of every unit, and their increases over its floating point while all others are as in a plan.
 
     Errors interact, so that what counts is what a unit's error adds to those of the others. A finer choice of one unit
     may exceed the capacity: it is measured, and is no plan.
     """
-    equal, units = ledger.problem.equal, ledger.problem.units
-    points = [_around(unit, equal[i], count) for i, unit in enumerate(units)]
-    floats = [_moved(equal, i, FLOAT) for i in range(len(units))]
-    plans = [[_moved(equal, i, choice) for choice in chosen] for i, chosen in enumerate(points)]
-    ledger.announce([equal, *floats, *(plan for row in plans for plan in row)])
-    ledger.loss(equal)
-    base = [ledger.loss(plan) for plan in floats]
-    return points, [[ledger.loss(plan) - base[i] for plan in row] for i, row in enumerate(plans)]
+    units = ledger.problem.units
+    points = [_around(unit, base[i], count) for i, unit in enumerate(units)]
+    floats = [_moved(base, i, FLOAT) for i in range(len(units))]
+    plans = [[_moved(base, i, choice) for choice in chosen] for i, chosen in enumerate(points)]
+    ledger.announce([base, *floats, *(plan for row in plans for plan in row)])
+    ledger.loss(base)
+    without = [ledger.loss(plan) for plan in floats]
+    return points, [[ledger.loss(plan) - without[i] for plan in row] for i, row in enumerate(plans)]
 
 
-def _around(unit: Unit, equal: int, count: int) -> list[int]:
-    """The equal choice and `count` - 1 beside it, ascending; one more measurement is the unit's floating point."""
+def _around(unit: Unit, chosen: int, count: int) -> list[int]:
+    """A choice and `count` - 1 beside it, ascending; one more measurement is the unit's floating point."""
     bits = np.array([choice.bits for choice in unit.choices])
-    return sorted({equal, *(int(np.abs(bits - (bits[equal] + move)).argmin()) for move in _ASIDE[: count - 1])})
+    return sorted({chosen, *(int(np.abs(bits - (bits[chosen] + move)).argmin()) for move in _ASIDE[: count - 1])})
 
 
 def _alone(ledger: Ledger, count: int, span: tuple[Selection, Selection]) -> tuple[list[list[int]], list[list[float]]]:
