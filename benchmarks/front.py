@@ -8,9 +8,10 @@ Without `--policy`, one training of a policy for all budgets is set against one 
 evaluations in all, and the policy is kept in the folder `--out`. With it, the plans of that policy, which is trained no
 further, are set against the knapsack's on the same measured losses. All plans are searched for on `--images` training
 images and judged on `--judged` others, and, with `--foreign`, on as many of another data set, rounded as for a file:
-layer after layer into the budget, but without the trellis, and with norms and biases as they are. Options and
-evaluations are kept in `--out`, so that a run that is repeated costs only what is new. Own time is process time outside
-the scoring of plans. The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
+layer after layer into the budget, but without the trellis, and with norms and biases as they are. With `--trials` a plan
+and the equal one are both rounded, and the holdout images choose, as in `ravn compress`. Options and evaluations are
+kept in `--out`, so that a run that is repeated costs only what is new. Own time is process time outside the scoring of
+plans. The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from search import foreign_inputs, rounded
+from search import foreign_inputs
 from torch import nn
 
 from ravn import stages
@@ -37,6 +38,7 @@ from ravn.allocators.starts import joint_starts
 from ravn.batches import calibration_inputs
 from ravn.deciding import limits_of
 from ravn.plan import Budget
+from ravn.progress import Silent
 from ravn.scoring import Judge, Workbench, prepare
 from ravn.settings import Settings
 from ravn.task import Task
@@ -44,7 +46,7 @@ from ravn.task import Task
 BITS = (0.7, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 END_BITS, END_LOSS = 6.0, 10.0
 Loss = Callable[[Selection], float]
-COLUMNS = ("model", "seed", "method", "evaluations", "seconds", "own_seconds", "judged_on", "hypervolume")
+COLUMNS = ("model", "seed", "method", "trials", "evaluations", "seconds", "own_seconds", "judged_on", "hypervolume")
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,11 @@ def front(task: Task, seed: int, options: argparse.Namespace) -> tuple[Front, St
         judges["foreign"] = Judge(task.model, names, foreign_inputs(task, options))
 
     def network(budget: int, plan: Selection) -> nn.Module:
-        """The network of a budget's plan."""
-        return rounded(task, bench.codecs(plan), capacities[budget], inputs)
+        """The network of a budget's plan, or of the equal one where that is wanted and better."""
+        plans = {plan, problems[budget].equal} if options.trials else {plan}
+        codecs, limit = [bench.codecs(p) for p in sorted(plans)], capacities[budget]
+        chosen = stages.best_of(task, task.model, codecs, limit, inputs=inputs, settings=settings, progress=Silent())
+        return chosen[1].quantized()
 
     return Front(shared, network, judges), watch
 
@@ -173,6 +178,7 @@ def measured(found: Front, watch: Stopwatch, seed: int, options: argparse.Namesp
         seconds, scoring = time.process_time() - start, watch.seconds - before
         for name, (plans, evaluations) in results.items():
             row = {"model": options.model, "seed": seed, "method": name, "evaluations": evaluations}
+            row |= {"trials": options.trials}
             row |= {"seconds": round(seconds, 1), "own_seconds": round(seconds - scoring, 1)}
             for kind, losses in found.judged(plans).items():
                 area = round(hypervolume(options.bits, losses), 4)
@@ -186,7 +192,9 @@ def table(rows: Sequence[dict[str, Any]], bits: Sequence[float]) -> str:
     lines = ["| " + " | ".join([*COLUMNS, *(f"{b} bits" for b in bits)]) + " |"]
     lines.append("|---" * (len(COLUMNS) + len(bits)) + "|")
     for row in rows:
-        lines.append("| " + " | ".join([*(str(row[c]) for c in COLUMNS), *(f"{x:.4f}" for x in row["losses"])]) + " |")
+        lines.append(
+            "| " + " | ".join([*(str(row.get(c, False)) for c in COLUMNS), *(f"{x:.4f}" for x in row["losses"])]) + " |"
+        )
     return "\n".join(lines)
 
 
@@ -206,6 +214,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--holdout", type=int, default=512, help="images that choose between finalists")
     parser.add_argument("--judged", type=int, default=2048, help="images that judge the plans")
     parser.add_argument("--policy", type=Path, help="of another network: use it, and train nothing")
+    parser.add_argument("--trials", action="store_true", help="let the equal plan stand in, as ravn compress does")
     parser.add_argument("--methods", nargs="+", help="some of cheap, separate, trained, transferred")
     parser.add_argument("--out", type=Path, default=Path("runs/front"))
     return parser.parse_args()
