@@ -8,10 +8,10 @@ Without `--policy`, one training of a policy for all budgets is set against one 
 evaluations in all, and the policy is kept in the folder `--out`. With it, the plans of that policy, which is trained no
 further, are set against the knapsack's on the same measured losses. All plans are searched for on `--images` training
 images and judged on `--judged` others, and, with `--foreign`, on as many of another data set, rounded as for a file:
-layer after layer into the budget, but without the trellis, and with norms and biases as they are. With `--trials` a plan
-and the equal one are both rounded, and the holdout images choose, as in `ravn compress`. Options and evaluations are
-kept in `--out`, so that a run that is repeated costs only what is new. Own time is process time outside the scoring of
-plans. The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
+layer after layer into the budget, but without the trellis, and with norms and biases as they are. With `--trials` a
+plan and the equal one are both rounded, and the holdout images choose, as in `ravn compress`. Options and evaluations
+are kept in `--out`, so that a run that is repeated costs only what is new. Own time is process time outside the scoring
+of plans. The hypervolume is that of bits and log(loss), as far as bits = 6 and loss = 10.
 """
 
 import argparse
