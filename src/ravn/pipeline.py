@@ -10,7 +10,7 @@ from torch import nn
 from ravn import finetuning, stages
 from ravn.allocators.problem import Allocation, Allocator
 from ravn.artifact import pack
-from ravn.batches import size, taught
+from ravn.batches import size
 from ravn.codecs import Codec
 from ravn.deciding import Decision, decide, limits_of
 from ravn.errors import BudgetError, InputError
@@ -261,14 +261,14 @@ class _Run:
         epochs = self.settings.recipe.epochs * (number + 1) // rounds - self.settings.recipe.epochs * number // rounds
         settings = replace(self.settings, recipe=replace(self.settings.recipe, epochs=epochs))
         checkpoint = self.folder / f"checkpoint-{number + 1}.pt" if self.folder else None
-        done = len(self.curve)
+        done, images = len(self.curve), size(self.task.train) + self._unlabeled().get("unlabeled", 0)
         coded, trained = finetuning.fine_tune(
             self.task,
             coded,
             self.limits.limit_bytes,
             settings=settings,
             checkpoint=checkpoint,
-            progress=Later(self.progress, done * -(-size(taught(self.task)) // settings.recipe.batch_size)),
+            progress=Later(self.progress, done * -(-images // settings.recipe.batch_size)),
         )
         self.curve += [(done + epoch, loss, accuracy) for epoch, loss, accuracy in trained.curve]
         self._spent("training", start)
@@ -342,11 +342,14 @@ class _Run:
             versions=versions(),
         )
 
+    def _unlabeled(self) -> dict[str, int]:
+        return {} if self.task.unlabeled is None else {"unlabeled": size(self.task.unlabeled)}
+
     def _splits(self) -> dict[str, int]:
         task, settings = self.task, self.settings
         splits = {
             "train": size(task.train) if settings.recipe.epochs else 0,
-            **({"unlabeled": size(task.unlabeled)} if task.unlabeled is not None else {}),
+            **self._unlabeled(),
             "calibration": sum(len(b) for b in self.inputs.calibration),
             "search": sum(len(b) for b in self.inputs.search),
             "holdout": sum(len(b) for b in self.inputs.holdout),

@@ -127,6 +127,18 @@ def test_a_teacher_that_can_teach_nothing_is_refused_before_any_work(
         compress(taught, Budget(bits_per_weight=4.0), UniformAllocator(), Settings(recipe=recipe))
 
 
+def test_a_whole_run_sees_unlabeled_images_and_tells_of_them(task: Task) -> None:
+    images = TensorDataset(task.train.tensors[0][:64])
+    settings = replace(SETTINGS, evaluations=4, recipe=replace(SETTINGS.recipe, epochs=2))
+    told = replace(task, unlabeled=images, unlabeled_name="more")
+    with_them, without = (
+        compress(of, Budget(bits_per_weight=16.0), UniformAllocator(), settings).result for of in (told, task)
+    )
+    assert (with_them.unlabeled, with_them.splits["unlabeled"]) == ("more", 64)
+    assert (without.unlabeled, "unlabeled" in without.splits) == ("", False)
+    assert with_them.training_curve != without.training_curve
+
+
 @pytest.mark.parametrize(("temperature", "nearest"), [(1.0, 0), (4.0, 1)])
 def test_candidates_are_judged_at_the_temperature_of_the_training(temperature: float, nearest: int) -> None:
     network = torch.nn.Sequential(torch.nn.Linear(3, 3))

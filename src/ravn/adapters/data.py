@@ -125,6 +125,7 @@ def load_unlabeled(name: str, beside: ImageData) -> Dataset[Any]:
 
     Raises:
         InputError: there is no such data, it is empty, or its images have another shape.
+        MissingPackageError: a package that reads it is not installed.
     """
     (family, _, place), side = name.partition(":"), beside.preprocessing["size"]
     try:
