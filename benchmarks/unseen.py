@@ -6,11 +6,12 @@
 A public checkpoint was trained on all training images, and is sure of its answers there: KL on them, blended or not, or
 on foreign images can rank recipes otherwise than test accuracy does. `float` trains a network of its own without
 `--aside` of the training images, and `trials` trains it back at `--bits` and judges on these. The test images are not
-looked at. `float` goes on from its checkpoint beside the weights. Rows are appended to `--out`; what stands there is
-not run again - give other weights another file - and the table is printed.
+looked at. `float` goes on from its checkpoint beside the weights. Rows are appended to `--out`; what stands there for
+these weights is not run again, and their table is printed.
 """
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -124,12 +125,14 @@ def main() -> None:
         print(Unseen(task).figures(task.model))
         return
     unseen, epochs = Unseen(task), options.epochs or 3
+    owner = hashlib.sha256(options.weights.read_bytes()).hexdigest()[:16]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    lines = options.out.read_text().splitlines() if options.out.exists() else []
+    rows = [row for row in map(json.loads, lines) if row.get("weights") == owner]
     for trial in options.trials:
         if any((row["trial"], row["epochs"], row["bits"]) == (trial, epochs, options.bits) for row in rows):
             continue
-        rows.append(measure(task, unseen, trial, epochs, options.bits))
+        rows.append({"weights": owner, **measure(task, unseen, trial, epochs, options.bits)})
         print(json.dumps(rows[-1]), flush=True)
         with options.out.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
