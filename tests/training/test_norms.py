@@ -7,6 +7,7 @@ import pytest
 import torch
 from separable import coarse_codecs, trained_task
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from ravn import finetuning
 from ravn.artifact import size_bytes
@@ -60,6 +61,19 @@ def test_they_bring_the_outputs_nearer_and_nothing_else_moves(task: Task, coded:
     assert not any(module.training for module in trained.modules())
     again = train_norms(task, network, coded.encoded.keys(), recipe=RECIPE)
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in trained.state_dict().items())
+
+
+def test_unlabeled_images_are_learned_on_too(task: Task, coded: Coded) -> None:
+    strange = torch.full_like(task.validation.tensors[0][:40], 9.0)
+    seen: list[int] = []
+
+    def transform(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(int((batch.flatten(1).mean(1) > 5).sum()))
+        return batch
+
+    watched = replace(task, transform=transform, unlabeled=TensorDataset(strange), unlabeled_name="strange")
+    train_norms(watched, coded.quantized(), coded.encoded.keys(), recipe=replace(RECIPE, epochs=4))
+    assert sum(seen) >= len(strange)
 
 
 def test_a_network_of_codes_alone_comes_back(task: Task) -> None:

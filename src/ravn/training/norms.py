@@ -3,11 +3,13 @@
 import copy
 from collections.abc import Collection, Iterator
 from itertools import count, islice
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils.data import Dataset
 
-from ravn.batches import shuffled, size
+from ravn.batches import shuffled, size, taught
 from ravn.progress import Progress, Silent
 from ravn.task import Task
 from ravn.training import processes
@@ -54,9 +56,10 @@ def train_norms(
     peak = recipe.learning_rate
     optimizer = torch.optim.AdamW(moved.values(), lr=peak, weight_decay=0.0)
     objective = Objective(task, model, recipe)
-    total = steps_of(recipe, size(task.train))
+    images = taught(task)
+    total = steps_of(recipe, size(images))
     with seeded(seed, next(model.parameters()).device) as generator:
-        batches = islice(_endless(task, recipe, generator), total)
+        batches = islice(_endless(images, recipe, generator), total)
         for step, (stored, labels) in enumerate(progress.track(batches, "norms and biases", total)):
             for group in optimizer.param_groups:
                 group["lr"] = peak * recipe.rate((step + 1) / total)
@@ -77,7 +80,7 @@ def steps_of(recipe: Recipe, images: int) -> int:
     return max(min(MOST_STEPS, round(LARGEST_SHARE * before)), 1)
 
 
-def _endless(task: Task, recipe: Recipe, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def _endless(images: Dataset[Any], recipe: Recipe, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches, epoch after epoch."""
     for _ in count():
-        yield from shuffled(task.train, recipe.batch_size, generator)
+        yield from shuffled(images, recipe.batch_size, generator)
