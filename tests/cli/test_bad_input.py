@@ -41,6 +41,10 @@ def words(changes: dict[str, object], out: Path, weights: Path) -> list[object]:
         ({"--device": "tpu"}, "there is no device 'tpu' here"),
         ({"--workers": "0"}, "--workers '0' is neither a number of workers nor the address of a Ray cluster"),
         ({"--workers": "localhost"}, "give a number from 1 to 1024, or auto, HOST:PORT or ray://HOST:PORT"),
+        ({"--teacher": "digits:resnet8"}, "--teacher digits:resnet8 has no weights of its own; give --teacher digits"),
+        ({"--teacher": "digits:resnet8=a,cifar:resnet8"}, "--teacher cifar:resnet8 has no weights of its own"),
+        ({"--teacher": "digits:resnet8=/no/such/file,"}, "=/no/such/file,' names no teacher; give NAME[=FILE], or"),
+        ({"--teacher": "digits:resnet8=/no/such/file.pt"}, "there is no weights file '/no/such/file.pt'"),
         ({"--unlabeled": "digits"}, "the unlabeled images of digits are for training, and no epochs of it were asked"),
         (
             {"--unlabeled": "digits", "--preset": "paper", "--epochs": "1"},

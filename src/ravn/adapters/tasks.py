@@ -1,5 +1,7 @@
 """Names become the question: a network with its weights, and its images."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -35,6 +37,7 @@ def make_task(
         seed: of the initial weights, where nothing fills them.
         pretrained: False leaves the initial weights where no file is given, for training.
         teacher: network that training imitates: NAME=FILE, or NAME where it brings weights; it sees the same inputs.
+            Of several, with commas between them, the mean of the class probabilities is imitated.
         unlabeled: name of data whose images training learns outputs on as well; see `load_unlabeled`.
 
     Raises:
@@ -44,12 +47,10 @@ def make_task(
     opened = open_data(data)
     torch.manual_seed(seed)
     network = _network(model, weights, opened, pretrained=pretrained)
-    taught_by, _, file = (teacher or "").partition("=")
-    teaching = _network(taught_by, Path(file) if file else None, opened, pretrained=True) if taught_by else None
+    teachers = [(name, _network(name, file, opened, pretrained=True)) for name, file in named_teachers(teacher)]
     images = opened.prepare(normalize, own_preprocessing(model, network))
-    check_fit(network, images, model, data)
-    if teaching is not None:
-        check_fit(teaching, images, taught_by, data)
+    for name, asked in [(model, network), *teachers]:
+        check_fit(asked, images, name, data)
     return Task(
         model=network,
         train=images.train,
@@ -61,11 +62,48 @@ def make_task(
         data_name=_short(data),
         preprocessing=images.preprocessing,
         classes=images.classes,
-        teacher=teaching,
-        teacher_name=taught_by,
+        teacher=_together([asked for _, asked in teachers]),
+        teacher_name=", ".join(name for name, _ in teachers),
         unlabeled=None if unlabeled is None else load_unlabeled(unlabeled, images),
         unlabeled_name=_short(unlabeled or ""),
     )
+
+
+def named_teachers(teacher: str | None) -> list[tuple[str, Path | None]]:
+    """Names and files of the teachers in NAME[=FILE][,...].
+
+    Raises:
+        InputError: a name is missing.
+    """
+    if teacher is None:
+        return []
+    found = [part.partition("=") for part in teacher.split(",")]
+    if not all(name for name, _, _ in found):
+        raise InputError(f"{teacher!r} names no teacher; give NAME[=FILE], or several, as in A=FILE,B=FILE")
+    return [(name, Path(file) if file else None) for name, _, file in found]
+
+
+class Teachers(nn.Module):
+    """Several networks as one: the logarithm of the mean of their class probabilities.
+
+    Args:
+        networks: of the same inputs and classes.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits of shape (batch, classes)."""
+        logs = torch.stack([network(inputs).float().log_softmax(1) for network in self.networks])
+        return logs.logsumexp(0) - math.log(len(self.networks))
+
+
+def _together(teachers: Sequence[nn.Module]) -> nn.Module | None:
+    if len(teachers) > 1:
+        return Teachers(teachers).eval()
+    return teachers[0] if teachers else None
 
 
 def _short(data: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ravn.adapters import make_task
+from ravn.adapters import make_task, named_teachers
 from ravn.allocators import Allocator, PPOAllocator, allocator_from_name
 from ravn.allocators.policies import read_policy
 from ravn.arms import arm as arm_of
@@ -76,8 +76,9 @@ def compress(  # noqa: PLR0913 - one option each
         decider = _with_policy(policy, decider, settings)
     if weights is None and model.startswith(UNTRAINED):
         raise InputError(f"--model {model} has no weights of its own; give --weights FILE")
-    if teacher is not None and "=" not in teacher and teacher.startswith(UNTRAINED):
-        raise InputError(f"--teacher {teacher} has no weights of its own; give --teacher {teacher}=FILE")
+    for name, file in named_teachers(teacher):
+        if file is None and name.startswith(UNTRAINED):
+            raise InputError(f"--teacher {name} has no weights of its own; give --teacher {name}=FILE")
 
     def task() -> Task:
         """The network and its images."""

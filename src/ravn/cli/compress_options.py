@@ -68,8 +68,8 @@ Epochs = Annotated[
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="Larger network that training imitates, with its weights.",
-        metavar="NAME[=FILE]",
+        help="Larger network that training imitates, with its weights; of several, the mean.",
+        metavar="NAME[=FILE][,...]",
         rich_help_panel=TRAINING,
     ),
 ]
