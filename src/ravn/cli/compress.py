@@ -74,11 +74,7 @@ def compress(  # noqa: PLR0913 - one option each
     decider, settings = _decider(arm, allocator, settings)
     if policy is not None:
         decider = _with_policy(policy, decider, settings)
-    if weights is None and model.startswith(UNTRAINED):
-        raise InputError(f"--model {model} has no weights of its own; give --weights FILE")
-    for name, file in named_teachers(teacher):
-        if file is None and name.startswith(UNTRAINED):
-            raise InputError(f"--teacher {name} has no weights of its own; give --teacher {name}=FILE")
+    _ensure_weights(model, weights, teacher)
 
     def task() -> Task:
         """The network and its images."""
@@ -97,6 +93,14 @@ def compress(  # noqa: PLR0913 - one option each
             with open_run(out, options, resume=resume):
                 front = finish_front(out, Jobs(job, budgets, out).run(resume=resume))
             show(front, out, files=str(Path("*") / MODEL))
+
+
+def _ensure_weights(model: str, weights: Path | None, teacher: str | None) -> None:
+    if weights is None and model.startswith(UNTRAINED):
+        raise InputError(f"--model {model} has no weights of its own; give --weights FILE")
+    for name, file in named_teachers(teacher):
+        if file is None and name.startswith(UNTRAINED):
+            raise InputError(f"--teacher {name} has no weights of its own; give --teacher {name}=FILE")
 
 
 def _decider(arm: str | None, allocator: str, settings: Settings) -> tuple[Allocator | FixedPlan, Settings]:
