@@ -84,7 +84,7 @@ def named_teachers(teacher: str | None) -> list[tuple[str, Path | None]]:
 
 
 class Teachers(nn.Module):
-    """Several networks as one: the logarithm of the mean of their class probabilities.
+    """Several networks as one: the logarithm of the mean of their class probabilities (arXiv 1503.02531).
 
     Args:
         networks: of the same inputs and classes.
@@ -95,7 +95,7 @@ class Teachers(nn.Module):
         self.networks = nn.ModuleList(networks)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of shape (batch, classes)."""
+        """Logits of shape (batch, classes), float32; the inputs are what every network takes."""
         logs = torch.stack([network(inputs).float().log_softmax(1) for network in self.networks])
         return logs.logsumexp(0) - math.log(len(self.networks))
 
