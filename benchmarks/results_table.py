@@ -15,7 +15,10 @@ from pathlib import Path
 
 from ravn.result import Result
 
-DISTINCT = ("--bits", "--bytes", "--ratio", "--epochs", "--evaluations", "--teacher", "--unlabeled", "--seed")
+DISTINCT = (
+    *("--bits", "--bytes", "--ratio", "--epochs", "--preset", "--allocator"),
+    *("--evaluations", "--teacher", "--unlabeled", "--seed"),
+)
 HEAD = (
     "| network | allocator | epochs | file bytes | bits per weight | ratio | test accuracy % | against float"
     " | `ravn compress ...` with |"
@@ -40,7 +43,7 @@ def row(result: Result) -> str:
 
 
 def options(result: Result) -> str:
-    """What tells the command of a run from others, in one order: budget, epochs, evaluations, teacher, images, seed."""
+    """What tells the command of a run from others, in one order: budget, training, search, images, seed."""
     words = [pair for pair in pairwise(shlex.split(result.command)) if pair[0] in DISTINCT]
     kept = [f"{word} {told(word, value)}" for word, value in words if (word, value) != ("--seed", "0")]
     return " ".join(sorted(kept, key=lambda pair: DISTINCT.index(pair.split()[0])))
@@ -51,8 +54,8 @@ def told(option: str, value: str) -> str:
     if option == "--unlabeled":
         name, colon, _ = value.partition(":")
         return f"{name}{colon}DIR" if colon else name
-    name, equals, file = value.partition("=")
-    return f"{name}{equals}{Path(file).name}" if equals else value
+    parts = [part.partition("=") for part in value.split(",")]
+    return ",".join(f"{name}{equals}{Path(file).name}" for name, equals, file in parts)
 
 
 def order(line: str) -> tuple[str, int, int]:

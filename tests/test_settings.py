@@ -24,6 +24,15 @@ def test_the_default_neither_trains_nor_clusters() -> None:
     assert (settings.recipe.epochs, settings.clusters) == (0, 0)
 
 
+def test_the_long_preset_differs_in_how_weights_are_trained_alone() -> None:
+    default, long = preset("default"), preset("long")
+    assert replace(long, recipe=default.recipe, preset="default") == default
+    assert long.recipe.batch_statistics
+    assert long.recipe.epochs >= 20
+    assert long.recipe.peak(1.0, 1_000) == default.recipe.peak(1.0, 1_000)
+    assert long.recipe.peak(1.0, 10_000) > default.recipe.peak(1.0, 10_000)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_only_what_is_named_is_changed(name: str) -> None:
     chosen = preset(name)
@@ -34,7 +43,7 @@ def test_only_what_is_named_is_changed(name: str) -> None:
 
 
 def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(InputError, match="there is no preset 'best'; there are default and paper"):
+    with pytest.raises(InputError, match="there is no preset 'best'; there are default, paper, long"):
         preset("best")
 
 

@@ -81,6 +81,6 @@ Unlabeled = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
-Preset = Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")]
+Preset = Annotated[str, typer.Option(help="default | long (twenty epochs and more) | paper (Sec. 4.2)")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")]
 Baselines = Annotated[bool, typer.Option("--baselines", help="Also measure fixed-rate baselines.")]

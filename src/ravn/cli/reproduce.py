@@ -54,7 +54,7 @@ def reproduce(  # noqa: PLR0913 - one option each
     budget_minutes: Annotated[float | None, typer.Option(help="Begin no cell that would take longer.", min=0.0)] = None,
     country: Annotated[str, typer.Option(help="Grid factor of CO2, or nothing to measure no energy.")] = "DEU",
     batch: Annotated[int, typer.Option(help="Images of a call whose memory is measured.", min=1)] = Study.batch,
-    preset: Annotated[str, typer.Option(help="default | paper (Sec. 4.2)")] = "default",
+    preset: Annotated[str, typer.Option(help="default | long (twenty epochs and more) | paper (Sec. 4.2)")] = "default",
     device: Device = "auto",
 ) -> None:
     """Measure a table of the paper, cell by cell, and set our figures beside it; finished cells are kept."""
