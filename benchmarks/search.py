@@ -97,11 +97,13 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
     known = f"{task.model_name.replace(':', '-')}-{bits}-{seed}"
     stem = f"{known}-{options.side}" if options.side else known
     stem = f"{stem}-clusters-{options.clusters}" if options.clusters else stem
+    stem = f"{stem}-fixed" if options.fixed_rate else stem
     kept = options.out / f"{stem}.pt"
     if kept.exists():
         prepared = torch.load(kept, weights_only=False)
     else:
-        prepared = prepare(task.model, layers, inputs.calibration, clusters=options.clusters, capacity_bytes=capacity)
+        offer = {"clusters": options.clusters, "fixed_rate": options.fixed_rate}
+        prepared = prepare(task.model, layers, inputs.calibration, capacity_bytes=capacity, **offer)
         torch.save(prepared, kept)
     names = [layer.name for layer in layers]
     warm = options.temperature
@@ -118,14 +120,17 @@ def case(task: Task, bits: float, seed: int, options: argparse.Namespace) -> Cas
 
     def network(plan: Selection) -> nn.Module:
         """The network of a plan."""
-        return rounded(task, bench.codecs(plan), capacity, inputs)
+        return rounded(task, bench.codecs(plan), capacity, inputs, fixed_rate=options.fixed_rate)
 
     return Case(logged(problem, log, key=of), judges, network)
 
 
-def rounded(task: Task, codecs: Mapping[str, Codec], capacity: int, inputs: stages.Inputs) -> nn.Module:
+def rounded(
+    task: Task, codecs: Mapping[str, Codec], capacity: int, inputs: stages.Inputs, *, fixed_rate: bool = False
+) -> nn.Module:
     """The network under a plan, rounded layer after layer into so many bytes, without the trellis."""
-    return stages.realise(task.model, codecs, capacity, inputs=inputs, progress=Silent()).quantized()
+    coded = stages.realise(task.model, codecs, capacity, inputs=inputs, progress=Silent(), fixed_rate=fixed_rate)
+    return coded.quantized()
 
 
 def foreign_inputs(task: Task, options: argparse.Namespace) -> list[Tensor]:
@@ -153,17 +158,19 @@ def measured(name: str, seed: int, found: Case) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean and spread over the seeds, by network, budget and method, in markdown."""
-    names = ("model", "side", "clusters", "bits", "images", "mixing", "temperature", "holdout", "limit", "method")
+    names = ("model", "side", "clusters", "fixed", "bits", "images", "mixing", "temperature", "holdout", "limit")
+    names = (*names, "method")
     keys = dict.fromkeys(tuple(row.get(name) for name in names) for row in rows)
-    head = "network | pixels | clusters | bits | images | mixing | temperature | holdout | evaluations | method"
-    lines = [f"| {head} | search loss | judged loss | foreign images | seeds |", "|---" * 14 + "|"]
+    head = "network | pixels | clusters | codes | bits | images | mixing | temperature | holdout | evaluations | method"
+    lines = [f"| {head} | search loss | judged loss | foreign images | seeds |", "|---" * 15 + "|"]
     for key in keys:
         mine = [row for row in rows if tuple(row.get(name) for name in names) == key]
         cells = (
             key[0],
             key[1] or "all",
             key[2] or "-",
-            *key[3:],
+            "fixed" if key[3] else "entropy",
+            *key[4:],
             *(spread(r.get(figure, float("nan")) for r in mine) for figure in ("search", "judged", "foreign")),
         )
         lines.append("| " + " | ".join(map(str, cells)) + f" | {len(mine)} |")
@@ -193,6 +200,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mixing", type=float, default=1.0, help="share of these images that are blended with others")
     parser.add_argument("--foreign", help="data whose training images judge the plans as well")
     parser.add_argument("--clusters", type=int, default=0, help="k-means clusters of a layer; 0 decides about layers")
+    parser.add_argument("--fixed-rate", action="store_true", help="bits of codebooks in codes of fixed length (export)")
     parser.add_argument("--side", type=int, help="cut the images to a central square of so many pixels: cheap trials")
     parser.add_argument("--judged", type=int, default=2048, help="images that judge the plans")
     parser.add_argument("--out", type=Path, default=Path("runs/search"))
@@ -213,6 +221,7 @@ def main() -> None:
             for name in options.methods:
                 about = {"model": options.model, "bits": bits, "seed": seed, "images": options.images}
                 about |= {"side": options.side, "clusters": options.clusters, "holdout": options.holdout}
+                about |= {"fixed": options.fixed_rate}
                 about |= {"mixing": options.mixing, "temperature": options.temperature}
                 row = about | {"limit": options.evaluations} | measured(name, seed, found)
                 print(json.dumps(row), flush=True)
