@@ -1,13 +1,15 @@
 """How good a plan is: L_RAVN of the network under it, in one forward pass."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ravn.fidelity import feature_points, features, finite_outputs, observed, performance_gap, ravn_loss
+
+Pass = Callable[[int, Tensor], Tensor]
 
 ONE_IN = 4
 """One image in so many has its features enter L_fidelity, which are kept in memory; all enter the performance gap."""
@@ -64,21 +66,26 @@ class Judge:
         floats = {name: output.float() for name, output in seen.items()}
         return _Reference(logits, floats, {n: f.square().sum().clamp_min(1e-12) for n, f in floats.items()})
 
-    def parts(self, model: nn.Module) -> tuple[float, float]:
-        """L_fidelity and the performance gap of a network, mean over the images."""
+    def parts(self, model: nn.Module, passed: Pass | None = None) -> tuple[float, float]:
+        """L_fidelity and the performance gap of a network, mean over the images.
+
+        Args:
+            model: the network.
+            passed: what the network makes of a batch, which it is given with its number; None calls the network.
+        """
         fidelity, gap, images = 0.0, 0.0, 0
-        for batch, reference in zip(self._batches, self._references, strict=True):
+        for number, (batch, reference) in enumerate(zip(self._batches, self._references, strict=True)):
             # Errors are summed up while the features are still in the cache, or they would cost a fifth of the pass.
             with torch.no_grad(), observed(model, self._points, reference.error) as errors:
-                ours = model(batch).float()
+                ours = (model(batch) if passed is None else passed(number, batch)).float()
             fidelity += len(batch) * (float(torch.stack(list(errors.values())).mean()) if errors else 0.0)
             # A divergence is not negative, but its floating-point sum may be.
             gap += len(batch) * float(performance_gap(reference.logits, ours, self._temperature).clamp_min(0))
             images += len(batch)
         return fidelity / images, gap / images
 
-    def loss(self, model: nn.Module) -> float:
-        """L_RAVN of a network; infinite where the network's outputs are not finite."""
-        fidelity, gap = self.parts(model)
+    def loss(self, model: nn.Module, passed: Pass | None = None) -> float:
+        """L_RAVN of a network; infinite where the network's outputs are not finite. Arguments as in `parts`."""
+        fidelity, gap = self.parts(model, passed)
         total = float(ravn_loss(torch.tensor(self._fidelity * fidelity), torch.tensor(gap), self._trade_off))
         return total if math.isfinite(total) else math.inf

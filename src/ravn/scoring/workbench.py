@@ -18,6 +18,7 @@ from ravn.plan import Layer
 from ravn.scoring.fisher import fisher_information, sensitivities, step_octaves
 from ravn.scoring.judge import Judge
 from ravn.scoring.options import Options, cluster_options, codebook_options, layer_options, step_exponents
+from ravn.scoring.replay import Replay
 
 Progress = Callable[[Iterable[str]], Iterable[str]]
 
@@ -80,6 +81,7 @@ class Workbench:
         self._floats = {layer.name: model.get_parameter(layer.name).detach() for layer in layers}
         self._options = dict(zip(self._floats, options, strict=True))
         self._judge, self.holdout = judge, holdout
+        self._replay = Replay(self._network)
 
     def _choices(self, selection: Selection) -> Mapping[str, Selection]:
         counts = [len(o.units) for o in self._options.values()]
@@ -104,8 +106,9 @@ class Workbench:
         return torch.where(kept, weight, settled)
 
     def loss(self, selection: Selection) -> float:
-        """L_RAVN of a selection on the images of the search; one forward pass."""
-        return self._judge.loss(self.network(selection))
+        """L_RAVN of a selection on the images of the search; one forward pass from the first layer that has changed."""
+        choices = self._choices(selection)
+        return self._judge.loss(self.network(selection), lambda n, batch: self._replay.outputs(n, batch, choices))
 
     def holdout_loss(self, selection: Selection) -> float:
         """L_RAVN of a selection on images that the search does not learn from."""
