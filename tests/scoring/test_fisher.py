@@ -1,15 +1,11 @@
 """The Fisher information of layers, and the steps that follow it."""
 
-from itertools import product
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ravn.scoring import Judge
-from ravn.scoring.fisher import EXPONENT, IMAGES, WIDEST, fisher_information, sensitivities, step_octaves
-from ravn.scoring.options import codebook_options
-from ravn.scoring.workbench import Workbench, centred, filling_step, least_step, prepare
+from ravn.scoring.fisher import EXPONENT, IMAGES, WIDEST, fisher_information, step_octaves
+from ravn.scoring.workbench import filling_step, least_step, prepare
 
 
 def test_it_is_the_expected_squared_gradient_of_the_classes_that_the_network_draws():
@@ -90,35 +86,3 @@ def test_a_layer_that_matters_more_is_offered_finer_steps(images, network, layer
     for name, option in zip(names, options, strict=True):
         expected = max(step * 2 ** octaves[name], least_step(network.get_parameter(name).detach()))
         assert option.middle == pytest.approx(expected)
-
-
-def test_a_codebook_has_more_bits_where_errors_matter_more_and_all_fill_the_capacity_with_the_least_of_them():
-    generator = torch.Generator().manual_seed(0)
-    plain = [codebook_options(name, torch.randn(16, 32, generator=generator), None, ()) for name in "abc"]
-    sizes = [[choice.size_bytes for choice in option.units[0].choices] for option in plain]
-    errors = [[float((w - o.wanted).square().sum()) for w in o.weights] for o in plain]
-    for capacity in (350, 500, 900, 1300):
-        even = [option.middle for option in centred(plain, {}, capacity)]
-        assert max(even) - min(even) <= 1
-        information = {"a": 1.0, "b": 2.0**16}
-        bits = [round(option.middle) for option in centred(plain, information, capacity)]
-        assert bits[0] <= bits[2] <= bits[1] > bits[0]
-        assert sum(size[b - 1] for size, b in zip(sizes, bits, strict=True)) <= capacity
-        weighs = sensitivities(information, list("abc"))
-        costs = [
-            (sum(w * e[b - 1] for w, e, b in zip(weighs, errors, plan, strict=True)), plan)
-            for plan in product(range(1, 9), repeat=3)
-            if sum(size[b - 1] for size, b in zip(sizes, plan, strict=True)) <= capacity
-        ]
-        assert min(costs)[1] == tuple(bits)
-    assert [option.middle for option in centred(plain, {}, 1)] == [1.0] * 3
-
-
-def test_the_equal_plan_of_codebooks_is_that_plan(images, network, layers):
-    names = [layer.name for layer in layers]
-    options = prepare(network, layers, images, clusters=0, capacity_bytes=500, fixed_rate=True)
-    assert len({option.middle for option in options}) > 1
-    judge = Judge(network, names, images)
-    equal = Workbench(network, layers, options, judge, judge).problem(500, 1).equal
-    beyond = [option.codecs[choice].bits - option.middle for option, choice in zip(options, equal, strict=True)]
-    assert set(beyond) <= {0, 1}

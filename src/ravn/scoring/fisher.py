@@ -53,18 +53,6 @@ def fisher_information(model: nn.Module, names: Sequence[str], batches: Sequence
     return {name: total / seen for name, total in totals.items() if 0 < total < math.inf}
 
 
-def sensitivities(information: Mapping[str, float], names: Sequence[str]) -> list[float]:
-    """How much a squared error in each layer weighs: the Fisher information to the power of `EXPONENT`.
-
-    Args:
-        information: what `fisher_information` gives.
-        names: of all layers; those without information weigh as the geometric mean of the others.
-    """
-    logs = [math.log(value) for value in information.values()]
-    middle = math.exp(sum(logs) / max(len(logs), 1))
-    return [information.get(name, middle) ** EXPONENT for name in names]
-
-
 def step_octaves(information: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
     """Binary logarithm of every layer's step, relative to their geometric mean, in quarters.
 

@@ -49,7 +49,7 @@ class Options:
         owner: cluster of every weight, of the weight's shape; empty where the layer is one unit.
         base_bytes: bytes that no choice changes.
         levels: for clusters, their levels at b bits, shape (clusters, 2^b), for every b.
-        middle: the step around which those on offer lie; of codebooks, the bits of a plan that fills the budget.
+        middle: the step around which those on offer lie.
     """
 
     units: tuple[Unit, ...]
@@ -75,13 +75,13 @@ class Options:
         return self.weights[distances.index(min(distances))]
 
     def fineness(self) -> list[list[float]]:
-        """What choices of different units share: bits of clusters, bits or octaves beyond the middle; one row each."""
+        """What choices of different units share: bits of codes, octaves of a step below the middle; one row each."""
         if self.levels:
             return [[choice.bits for choice in unit.choices] for unit in self.units]
         octaves = [
             round(-math.log2(codec.step / self.middle), 6) for codec in self.codecs if isinstance(codec, EntropyCodec)
         ]
-        return [octaves or [codec.bits - self.middle for codec in self.codecs if isinstance(codec, CodebookCodec)]]
+        return [octaves or [float(codec.bits) for codec in self.codecs if isinstance(codec, CodebookCodec)]]
 
     def codec(self, choices: Sequence[int]) -> Codec:
         """The codec that stores the layer under one choice per unit."""
@@ -154,7 +154,7 @@ def codebook_options(name: str, weight: Tensor, moments: Moments | None, traits:
     choices = tuple(Choice(8 * sizes[i] / weight.numel(), sizes[i], damages[i]) for i in kept)
     unit = Unit(name, name, weight.numel(), traits, choices)
     stacked = torch.stack([values[i] for i in kept])
-    return Options((unit,), tuple(codecs[i] for i in kept), stacked, weight.float(), torch.zeros(0), 0, middle=0.0)
+    return Options((unit,), tuple(codecs[i] for i in kept), stacked, weight.float(), torch.zeros(0), 0)
 
 
 def cluster_options(name: str, weight: Tensor, clusters: int, traits: tuple[float, ...]) -> Options:

@@ -9,13 +9,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ravn.allocators.knapsack import solve
 from ravn.allocators.problem import FLOAT, Problem, Selection
 from ravn.calibration import Moments, weight_moments
 from ravn.codecs import Codec, EntropyCodec
 from ravn.layers import set_weights
 from ravn.plan import Layer
-from ravn.scoring.fisher import fisher_information, sensitivities, step_octaves
+from ravn.scoring.fisher import fisher_information, step_octaves
 from ravn.scoring.judge import Judge
 from ravn.scoring.options import Options, cluster_options, codebook_options, layer_options, step_exponents
 from ravn.scoring.replay import Replay
@@ -163,24 +162,6 @@ def layer_traits(layer: Layer, weight: Tensor, place: float) -> tuple[float, ...
     )
 
 
-def centred(options: Sequence[Options], information: Mapping[str, float], capacity_bytes: int) -> list[Options]:
-    """Codebooks around the bits that fill a capacity with the least squared error, where the outputs mind it.
-
-    Args:
-        options: codebooks of every layer.
-        information: what `fisher_information` gives; layers without any weigh as the geometric mean of the others.
-        capacity_bytes: the largest allowed sum of the bytes of codes of fixed length.
-    """
-    weighs = sensitivities(information, [option.units[0].name for option in options])
-    values = [
-        [weigh * float((weight - option.wanted).square().sum()) for weight in option.weights]
-        for weigh, option in zip(weighs, options, strict=True)
-    ]
-    sizes = [[choice.size_bytes for choice in option.units[0].choices] for option in options]
-    plan = solve(values, sizes, max(capacity_bytes, sum(row[0] for row in sizes)))
-    return [replace(o, middle=o.fineness()[0][choice]) for o, choice in zip(options, plan, strict=True)]
-
-
 def prepare(
     model: nn.Module,
     layers: Sequence[Layer],
@@ -206,16 +187,14 @@ def prepare(
             and its step the choice.
         capacity_bytes: payload bytes of the budget; steps on offer lie around those that fill it, wider where the
             outputs mind errors less (`scoring/fisher.py`).
-        fixed_rate: the budget counts codes of fixed length, and the choice is the bits of a layer's codebook; the equal
-            plan then has more bits where the outputs mind errors more.
+        fixed_rate: the budget counts codes of fixed length, and the choice is the bits of a layer's codebook.
         largest_bytes: the same of the largest of several budgets, of which `capacity_bytes` is the smallest: steps on
             offer reach from the one to the other.
         progress: wraps the loop over layers.
     """
     names = [layer.name for layer in layers]
     stepped = not clusters and not fixed_rate
-    information = {} if clusters else fisher_information(model, names, batches)
-    octaves = step_octaves(information if stepped else {}, names)
+    octaves = step_octaves(fisher_information(model, names, batches) if stepped else {}, names)
     step = filling_step(model, names, capacity_bytes, octaves) if stepped else 1.0
     several = stepped and largest_bytes not in (None, capacity_bytes)
     finest = filling_step(model, names, largest_bytes or capacity_bytes, octaves) if several else step
@@ -244,5 +223,4 @@ def prepare(
             if quantized is not model:
                 set_weights(quantized, [(name, found[name].middling().to(model.get_parameter(name)))])
     next(moved, None)
-    options = [found[name] for name in names]
-    return centred(options, information, capacity_bytes) if fixed_rate and not clusters else options
+    return [found[name] for name in names]
