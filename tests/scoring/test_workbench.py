@@ -64,6 +64,18 @@ def test_losses_do_not_depend_on_what_was_scored_before(network, make, clusters)
 
 
 @pytest.mark.parametrize("clusters", [0, 3])
+def test_plans_that_differ_late_have_the_losses_of_whole_passes(network, make, layers, images, clusters):
+    bench, options = make(network, clusters)
+    judge = Judge(network, [layer.name for layer in layers], images)
+    base = all_units(options, lambda unit: len(unit.choices) // 2)
+    bench.loss(base)
+    for unit in (*range(len(base)), *reversed(range(len(base)))):
+        for choice in (FLOAT, 0, base[unit] + 1):
+            plan = (*base[:unit], choice, *base[unit + 1 :])
+            assert bench.loss(plan) == judge.loss(bench.network(plan))
+
+
+@pytest.mark.parametrize("clusters", [0, 3])
 def test_the_network_that_was_passed_in_is_not_changed(network, make, clusters):
     before, pristine = copy.deepcopy(network.state_dict()), dict(network.named_parameters())
     addresses = {name: parameter.data_ptr() for name, parameter in pristine.items()}
